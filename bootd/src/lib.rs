@@ -1,1 +1,3 @@
-//! Placeholder until the first slice lands.
+//! The boot daemon's shell: sockets, store, clock and jobs around `bootd-core`.
+
+pub mod net;

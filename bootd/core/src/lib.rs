@@ -1,1 +1,8 @@
-//! Placeholder until the first slice lands.
+//! The sans-IO core of bootd: it decides, the shell does.
+//!
+//! Everything here is a pure function of (state, input, now): wire formats, netboot answers, BMC sessions, the life cycle of a
+//! machine, class matching. `now`, randomness and bytes come in as arguments; datagrams, requests and decisions go out as values.
+//! Deliberately not here: sockets, files, clocks, random numbers, tokio, and any knowledge of Talos (a config is opaque bytes).
+
+pub mod id;
+pub mod lifecycle;
