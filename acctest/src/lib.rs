@@ -1,1 +1,8 @@
-//! Placeholder until the first slice lands.
+//! The virtual rack, the simulated Talos nodes, and what the stories need to drive real terraform.
+//!
+//! A process of its own: it shares no file, memory or API with bootd but the network protocols.
+
+pub mod bmc;
+pub mod rack;
+pub mod talosnode;
+pub mod tf;

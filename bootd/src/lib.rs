@@ -1,3 +1,11 @@
 //! The boot daemon's shell: sockets, store, clock and jobs around `bootd-core`.
 
+pub mod api;
+pub mod bmc;
+pub mod config;
+pub mod images;
 pub mod net;
+pub mod reconcile;
+pub mod serve;
+pub mod store;
+pub mod talos;
