@@ -62,8 +62,7 @@ impl BootFlags {
         (self.0[1] >> 2) & 0x0f
     }
 
-    /// Whether a start with these flags should ask the network first. A device without the valid bit counts too where a BMC
-    /// keeps the device only.
+    /// Whether a start that found these flags should ask the network first.
     pub const fn asks_network(self) -> bool {
         self.device() == 1
     }

@@ -440,8 +440,7 @@ impl Session {
             return self.fail(Failure::WrongPassword);
         }
         let proof = suite.keyed_hash(key, &[&rakp2.random, &console, &role, name]);
-        let session_key =
-            suite.keyed_hash(key, &[&naming.random, &rakp2.random, &role, name]);
+        let session_key = suite.keyed_hash(key, &[&naming.random, &rakp2.random, &role, name]);
         let keys = Keys::derive(suite, session_key);
         let proving = Proving {
             console: naming.console,

@@ -55,7 +55,13 @@ mod tests {
 
     #[test]
     fn late_packets_count_within_the_window() {
-        check(&[(100, true), (84, true), (83, false), (84, false), (99, true)]);
+        check(&[
+            (100, true),
+            (84, true),
+            (83, false),
+            (84, false),
+            (99, true),
+        ]);
     }
 
     #[test]

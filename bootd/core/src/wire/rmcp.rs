@@ -65,7 +65,9 @@ impl Wrapped {
     /// What the authentication code covers, and the code, for codes of `code_len` bytes. `None` if there is no room for a
     /// trailer or its fixed bytes are wrong.
     pub fn split_code(&self, code_len: usize) -> Option<(&[u8], &[u8])> {
-        let (covered, code) = self.signed.split_at_checked(self.signed.len().checked_sub(code_len)?)?;
+        let (covered, code) = self
+            .signed
+            .split_at_checked(self.signed.len().checked_sub(code_len)?)?;
         let trailer = covered.get(HEADER_LEN + self.payload.len()..)?;
         match trailer {
             [pad @ .., pad_len, NEXT_HEADER] if pad.len() == usize::from(*pad_len) => {
@@ -180,10 +182,12 @@ fn parse_wrapped(bytes: &[u8]) -> Result<Wrapped, FrameError> {
 fn parse_sessionless(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
     let (header, rest) = split::<10>(bytes)?;
     let len = usize::from(header[9]);
-    rest.get(..len).map(<[u8]>::to_vec).ok_or(FrameError::Short {
-        want: 10 + len,
-        got: bytes.len(),
-    })
+    rest.get(..len)
+        .map(<[u8]>::to_vec)
+        .ok_or(FrameError::Short {
+            want: 10 + len,
+            got: bytes.len(),
+        })
 }
 
 /// Wraps an IPMI message outside any session.
