@@ -1,49 +1,15 @@
 //! `ipmitool` (a foreign peer) controls the simulated BMC with cipher suites 17 and 3.
 
-use std::process::{Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+mod bmc_machine;
 
-use acctest::bmc::{
-    Bmc, BmcConfig, BmcFaults, BootFlags, Chassis, Control, Power, Privilege, Suite, User, serve,
-};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+
+use acctest::bmc::{Bmc, BmcConfig, BmcFaults, BootFlags, Control, Privilege, Suite, User, serve};
+use bmc_machine::Obedient;
 use tokio::process::Command;
 
 const PASSWORD: &str = "s3cret-16-bytes!";
-
-/// A machine that does what it is told at once.
-#[derive(Default)]
-struct Obedient {
-    on: AtomicBool,
-    starts: Mutex<Vec<BootFlags>>,
-}
-
-impl Obedient {
-    fn starts(&self) -> Vec<BootFlags> {
-        self.starts.lock().unwrap().clone()
-    }
-}
-
-impl Chassis for Obedient {
-    fn power(&self) -> Power {
-        if self.on.load(Ordering::SeqCst) {
-            Power::On
-        } else {
-            Power::Off
-        }
-    }
-
-    fn control(&self, control: Control, boot: BootFlags) {
-        let on = match control {
-            Control::On | Control::Cycle | Control::Reset => true,
-            Control::Off | Control::Soft => false,
-        };
-        if on {
-            self.starts.lock().unwrap().push(boot);
-        }
-        self.on.store(on, Ordering::SeqCst);
-    }
-}
 
 struct Bench {
     bmc: Bmc,
@@ -64,7 +30,7 @@ impl Bench {
             eprintln!("SKIPPED: ipmitool is not installed (Debian package: ipmitool)");
             return None;
         }
-        let machine = Arc::new(Obedient::default());
+        let machine = Arc::new(Obedient::new());
         let mut config = BmcConfig::new("admin", PASSWORD);
         config.suites = vec![suite];
         config.uuid = "00010203-0405-0607-0809-0a0b0c0d0e0f".to_owned();

@@ -9,7 +9,7 @@ pub enum Power {
     On,
 }
 
-/// What the BMC does to the machine. Only what makes sense arrives: no cycle of a machine that is off.
+/// What the BMC does to the machine. Only what changes something arrives: no start of a machine that is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
     /// Turn it on.

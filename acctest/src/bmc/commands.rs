@@ -52,7 +52,10 @@ pub(super) enum Effect {
     None,
     Level(u8),
     Close,
+    /// Accepted; passed on to the machine.
     Control(Control, BootFlags),
+    /// Accepted; the machine is in that state already, or the BMC only pretends.
+    NoControl(Control),
 }
 
 fn just(completion: u8) -> Done {
@@ -143,14 +146,16 @@ impl Memory {
             (2 | 3 | 5, Power::Off) => return just(code::STATE),
             _ => return just(code::FIELD),
         };
-        let starts = matches!(
+        let in_vain = matches!(
             (control, power),
-            (Control::On, Power::Off) | (Control::Cycle | Control::Reset, Power::On)
+            (Control::On, Power::On) | (Control::Off, Power::Off)
         );
-        let boot = if starts && !faults.ignore_control {
-            self.use_flags(faults)
-        } else {
-            BootFlags::NONE
+        if in_vain || faults.ignore_control {
+            return effect(Effect::NoControl(control));
+        }
+        let boot = match control {
+            Control::On | Control::Cycle | Control::Reset => self.use_flags(faults),
+            Control::Off | Control::Soft => BootFlags::NONE,
         };
         effect(Effect::Control(control, boot))
     }

@@ -63,6 +63,8 @@ impl BmcConfig {
 pub struct BmcFaults {
     /// Every Nth reply is lost.
     pub drop_every: Option<u32>,
+    /// So many of the next replies are lost; counts down.
+    pub drop_next: u32,
     /// Every reply is sent twice.
     pub duplicate: bool,
     /// Every reply comes so much later.
@@ -205,6 +207,10 @@ async fn send(socket: &Arc<UdpSocket>, shared: &Shared, reply: Vec<u8>, peer: So
     let (faults, number) = {
         let mut state = shared.lock();
         state.counters.replies += 1;
+        if let Some(left) = state.faults.drop_next.checked_sub(1) {
+            state.faults.drop_next = left;
+            return;
+        }
         (state.faults, state.counters.replies)
     };
     if faults

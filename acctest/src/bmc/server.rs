@@ -343,10 +343,9 @@ impl State {
             }
             Effect::Control(control, boot) => {
                 self.controls.push(control);
-                if !self.faults.ignore_control {
-                    reaction.control = Some((control, boot));
-                }
+                reaction.control = Some((control, boot));
             }
+            Effect::NoControl(control) => self.controls.push(control),
         }
         Some(reaction)
     }

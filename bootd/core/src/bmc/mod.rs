@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::secret::Secret;
 
 pub use crate::wire::ipmi::Privilege;
-pub use session::{Busy, Entropy, Event, Failure, Heard, Session};
+pub use session::{Busy, Entropy, Event, Failure, Heard, Patience, Session};
 
 /// Cipher suites that we speak (IPMI v2.0 table 22-20; suite 17 from the 2009 addendum).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -109,6 +109,15 @@ pub struct Heard {
     pub at: Timestamp,
 }
 
+/// How long a command waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// All waits of [`Timing::command`].
+    Full,
+    /// The first two only: for the first command after a pause, when the BMC may have dropped the session and stays silent.
+    Short,
+}
+
 /// A command was submitted while the session could not take one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session is not open, or a command is in flight")]
@@ -188,7 +197,7 @@ enum Purpose {
     /// Our own Set Session Privilege at the start.
     Raise,
     /// The owner's command.
-    Ask,
+    Ask(Patience),
     /// Our own Close Session at the end.
     Close,
 }
@@ -232,11 +241,12 @@ impl Session {
         &mut self,
         now: Timestamp,
         command: Command,
+        patience: Patience,
         entropy: &Entropy,
     ) -> Result<(), Busy> {
         match &self.state {
             State::Live(live) if live.flight.is_none() => {
-                self.start(now, command, Purpose::Ask, entropy);
+                self.start(now, command, Purpose::Ask(patience), entropy);
                 Ok(())
             }
             State::Live(_)
@@ -565,7 +575,13 @@ impl Session {
         let Some(flight) = live.flight else {
             return;
         };
-        let Some(wait) = waits(&self.timing, flight.purpose).get(self.sendings) else {
+        let waits = waits(&self.timing, flight.purpose);
+        let wait = match flight.command.repeat() {
+            Repeat::Harmless => waits.get(self.sendings),
+            // Sent once, so wait as long for it as for the slowest repetition.
+            Repeat::Never => waits.iter().max(),
+        };
+        let Some(wait) = wait else {
             return;
         };
         let (netfn, cmd) = flight.command.numbers();
@@ -596,7 +612,7 @@ impl Session {
         }
         match flight.purpose {
             Purpose::Raise => self.restart(now, flight.command.name(), entropy),
-            Purpose::Ask => self.end(Event::Lost {
+            Purpose::Ask(_) => self.end(Event::Lost {
                 asked: flight.command.name(),
             }),
             Purpose::Close => self.end(Event::Closed),
@@ -644,7 +660,7 @@ impl Session {
                 self.close(now, entropy);
                 self.fail(Failure::Privilege);
             }
-            Purpose::Ask => self.events.push_back(Event::Answered {
+            Purpose::Ask(_) => self.events.push_back(Event::Answered {
                 completion: response.completion,
                 data: response.data,
             }),
@@ -674,6 +690,7 @@ impl Session {
 fn waits(timing: &Timing, purpose: Purpose) -> &[Duration] {
     match purpose {
         Purpose::Raise | Purpose::Close => &timing.handshake,
-        Purpose::Ask => &timing.command,
+        Purpose::Ask(Patience::Full) => &timing.command,
+        Purpose::Ask(Patience::Short) => &timing.command[..timing.command.len().min(2)],
     }
 }
