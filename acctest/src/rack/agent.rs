@@ -37,7 +37,10 @@ pub async fn run(
         machine: Arc::clone(machine),
         alive: alive.clone(),
     };
-    let outcome = tokio::task::spawn_blocking(move || metal_agent::run(&body, &parameters)).await;
+    let outcome = machine
+        .work
+        .spawn_blocking(move || metal_agent::run(&body, &parameters))
+        .await;
     match outcome {
         Ok(Outcome::PowerOff) => Over::PowerOff,
         Ok(Outcome::Reboot) => Over::Restart,

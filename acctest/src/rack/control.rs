@@ -1,6 +1,6 @@
 //! How a person reaches into a running rack: one JSON line in, one JSON line out, over a socket in the rack's directory.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ pub fn ask(dir: &Path, ask: &Ask) -> Result<Value, String> {
     let mut answer = String::new();
     stream
         .write_all(line.as_bytes())
-        .and_then(|()| BufReader::new(stream.by_ref()).read_line(&mut answer))
+        .and_then(|()| BufReader::new(&stream).read_line(&mut answer))
         .map_err(|error| format!("the rack did not answer: {error}"))?;
     match serde_json::from_str(&answer) {
         Ok(Reply::Good(value)) => Ok(value),
@@ -104,31 +104,50 @@ pub fn ask(dir: &Path, ask: &Ask) -> Result<Value, String> {
     }
 }
 
-/// Serves the socket until `rack down` comes.
-///
-/// # Errors
-/// The socket cannot be bound, or a rack runs there already.
-pub async fn serve(rack: &Rack) -> io::Result<()> {
-    let (_fd, path) = socket_path(rack.dir())?;
-    if UnixStream::connect(&path).await.is_ok() {
-        return Err(io::Error::other("a rack runs in this directory already"));
+/// The bound control socket of a rack.
+#[derive(Debug)]
+pub struct Door {
+    listener: UnixListener,
+}
+
+impl Door {
+    /// Binds it.
+    ///
+    /// # Errors
+    /// It cannot be bound, or a rack runs there already.
+    pub async fn bind(rack: &Rack) -> io::Result<Self> {
+        let (_fd, path) = socket_path(rack.dir())?;
+        if UnixStream::connect(&path).await.is_ok() {
+            return Err(io::Error::other("a rack runs in this directory already"));
+        }
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        Ok(Self {
+            listener: UnixListener::bind(&path)?,
+        })
     }
-    if let Err(error) = std::fs::remove_file(&path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let listener = UnixListener::bind(&path)?;
-    let mut changed = rack.changed();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                if let Ok(Ask::Down) = one(rack, stream).await {
-                    return Ok(());
+
+    /// Serves until `rack down` comes.
+    ///
+    /// # Errors
+    /// The socket fails, or `rack.json` cannot be written.
+    pub async fn serve(self, rack: &Rack) -> io::Result<()> {
+        let mut changed = rack.changed();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => {
+                    let (stream, _) = accepted?;
+                    match one(rack, stream).await {
+                        Ok(Ask::Down) => return Ok(()),
+                        Ok(_) => {}
+                        Err(error) => tracing::debug!(%error, "control socket"),
+                    }
                 }
+                Ok(()) = changed.changed() => rack.write_json()?,
             }
-            Ok(()) = changed.changed() => rack.write_json()?,
         }
     }
 }

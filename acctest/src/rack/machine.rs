@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::content::{self, Look};
 use super::disk::Disk;
@@ -49,6 +50,8 @@ pub struct Machine {
     pub faults: Arc<Faults>,
     /// What it shares with the others.
     pub world: Arc<World>,
+    /// Blocking work of the present life: whoever takes the power waits for it before the next life.
+    pub work: TaskTracker,
     bmc: OnceLock<Bmc>,
     packets: Arc<AtomicU64>,
     seen: Mutex<Seen>,
@@ -123,6 +126,7 @@ impl Machine {
             plan,
             faults: Arc::new(Faults::default()),
             world,
+            work: TaskTracker::new(),
             bmc: OnceLock::new(),
             packets: Arc::new(AtomicU64::new(0)),
             seen: Mutex::new(Seen {

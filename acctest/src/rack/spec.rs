@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(net.address(255), None);
         assert!(Subnet::parse("10.0.0.0/24").is_err());
         let wide = Subnet::derive(12345, 1000);
-        assert_eq!(wide.bits(), 20);
+        assert_eq!(wide.bits(), 21);
         assert!(wide.address(2019).unwrap().is_loopback());
     }
 }

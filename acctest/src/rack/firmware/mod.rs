@@ -48,8 +48,10 @@ pub async fn live(machine: &Arc<Machine>, alive: CancellationToken, flags: BootF
         () = alive.cancelled() => {}
         () = Box::pin(boots(machine, &alive, flags)) => {}
     }
-    // A blocking agent sees `alive` and ends by itself; nothing else outlives this.
-    agent::settled(machine, &alive).await;
+    // Blocking work sees `alive` and ends by itself; the next life waits for it.
+    machine.work.close();
+    machine.work.wait().await;
+    machine.work.reopen();
 }
 
 async fn boots(machine: &Arc<Machine>, alive: &CancellationToken, first: BootFlags) {
