@@ -1,6 +1,6 @@
 //! The command line of the simulated rack. Exit codes: 0 done, 1 not done, 2 wrong arguments.
-#![expect(clippy::print_stdout, reason = "what the commands print is their result")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -124,16 +124,20 @@ fn main() -> ExitCode {
         .init();
     let done = match Cli::parse().what {
         What::Up(up) => run(&up),
-        What::Status(show) => ask(&show.dir, &Ask::Status).map(|v| print(&v, show.json, status_line)),
+        What::Status(show) => {
+            ask(&show.dir, &Ask::Status).map(|v| print(&v, show.json, status_line))
+        }
         What::Disks(show) => ask(&show.dir, &Ask::Disks).map(|v| print(&v, show.json, disk_lines)),
         What::Power { dir, server, to } => ask(&dir, &Ask::Power { server, to }).map(drop),
         What::Fault { list: true, .. } => {
             for (_, name, text) in Fault::ALL {
-                println!("{name:<24} {text}");
+                say(&format!("{name:<24} {text}"));
             }
             Ok(())
         }
-        What::Fault { dir, server, kind, .. } => {
+        What::Fault {
+            dir, server, kind, ..
+        } => {
             let (dir, server, kind) = (
                 dir.unwrap_or_default(),
                 server.unwrap_or_default(),
@@ -141,9 +145,12 @@ fn main() -> ExitCode {
             );
             ask(&dir, &Ask::Fault { server, kind }).map(drop)
         }
-        What::SeedDisk { dir, server, disk, with } => {
-            ask(&dir, &Ask::SeedDisk { server, disk, with }).map(drop)
-        }
+        What::SeedDisk {
+            dir,
+            server,
+            disk,
+            with,
+        } => ask(&dir, &Ask::SeedDisk { server, disk, with }).map(drop),
         What::Pcap { dir, file } => std::path::absolute(&file)
             .map_err(|error| error.to_string())
             .and_then(|file| ask(&dir, &Ask::Pcap { file }).map(drop)),
@@ -156,6 +163,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line of the result. Whoever closed the pipe has seen enough.
+fn say(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 fn ask(dir: &Path, what: &Ask) -> Result<Value, String> {
@@ -174,7 +186,7 @@ fn run(up: &Up) -> Result<(), String> {
             .map_err(|error| firmware::chain(&error))?;
         let socket = |error: std::io::Error| format!("control socket: {error}");
         let door = control::Door::bind(&rack).await.map_err(socket)?;
-        println!("ready");
+        say("ready");
         let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
             .map_err(|error| error.to_string())?;
         let served = tokio::select! {
@@ -193,8 +205,9 @@ fn options(up: &Up) -> Result<Options, String> {
             .map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let mut spec = match (&up.spec, up.servers) {
-        (Some(path), _) => RackSpec::parse(&read(path)?)
-            .map_err(|error| format!("{}: {error}", path.display()))?,
+        (Some(path), _) => {
+            RackSpec::parse(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))?
+        }
         (None, servers) => RackSpec::plain(servers.unwrap_or(0)),
     };
     spec.subnet = up.subnet.or(spec.subnet);
@@ -215,22 +228,29 @@ fn options(up: &Up) -> Result<Options, String> {
 
 fn print(value: &Value, json: bool, line: fn(&Value) -> Vec<String>) {
     if json {
-        println!("{value:#}");
+        say(&format!("{value:#}"));
         return;
     }
     for server in value["servers"].as_array().into_iter().flatten() {
         for line in line(server) {
-            println!("{line}");
+            say(&line);
         }
     }
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn status_line(server: &Value) -> Vec<String> {
-    let faults: Vec<String> = server["faults"].as_array().into_iter().flatten().map(text).collect();
+    let faults: Vec<String> = server["faults"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(text)
+        .collect();
     vec![format!(
         "{:<16} {:<4} {:<9} {} {}",
         text(&server["name"]),
@@ -246,10 +266,29 @@ fn disk_lines(server: &Value) -> Vec<String> {
         let content = if disk["blank"] == Value::Bool(true) {
             "blank".to_owned()
         } else {
-            let found: Vec<String> = disk["signatures"].as_array().into_iter().flatten().map(text).collect();
-            format!("first non-zero byte {} {}", disk["first_non_zero"], found.join(" "))
+            let found: Vec<String> = disk["signatures"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(text)
+                .collect();
+            format!(
+                "first non-zero byte {} {}",
+                disk["first_non_zero"],
+                found.join(" ")
+            )
         };
-        format!("{:<16} {:<8} {:<16} {content}", text(&server["name"]), text(&disk["device"]), text(&disk["serial"]))
+        format!(
+            "{:<16} {:<8} {:<16} {content}",
+            text(&server["name"]),
+            text(&disk["device"]),
+            text(&disk["serial"])
+        )
     };
-    server["disks"].as_array().into_iter().flatten().map(line).collect()
+    server["disks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(line)
+        .collect()
 }

@@ -52,7 +52,12 @@ pub fn look(path: &Path) -> io::Result<Look> {
         } else {
             format!("partition:{}", part.label)
         });
-        at_offset(&disk, part.offset, &format!("{}/", part.label), &mut signatures)?;
+        at_offset(
+            &disk,
+            part.offset,
+            &format!("{}/", part.label),
+            &mut signatures,
+        )?;
     }
     let first_non_zero = Disk::first_non_zero(path)?;
     Ok(Look {
@@ -69,7 +74,11 @@ fn talos_extents_zero(disk: &Disk) -> io::Result<bool> {
         if extent.offset + (1 << 20) > disk.bytes() {
             continue;
         }
-        if disk.read(extent.offset, 1 << 20)?.iter().any(|byte| *byte != 0) {
+        if disk
+            .read(extent.offset, 1 << 20)?
+            .iter()
+            .any(|byte| *byte != 0)
+        {
             return Ok(false);
         }
     }
@@ -142,7 +151,9 @@ pub const STALE_MARKER: &str = "stale-cluster-of-another-life";
 /// The disk cannot be written or is smaller than 256 MiB.
 pub fn seed(disk: &Disk, what: Seed) -> io::Result<()> {
     if disk.bytes() < 256 << 20 {
-        return Err(io::Error::other("a disk below 256 MiB is too small to seed"));
+        return Err(io::Error::other(
+            "a disk below 256 MiB is too small to seed",
+        ));
     }
     match what {
         Seed::Ext4 => {
@@ -160,7 +171,10 @@ pub fn seed(disk: &Disk, what: Seed) -> io::Result<()> {
             disk.write_at(64 << 20, &noise(1, 65_536))
         }
         Seed::Ceph => {
-            disk.write_at(0, b"bluestore block device\n8e6cd3b0-0000-4000-8000-00000000ce9f\n")?;
+            disk.write_at(
+                0,
+                b"bluestore block device\n8e6cd3b0-0000-4000-8000-00000000ce9f\n",
+            )?;
             disk.write_at(8192, &noise(2, 65_536))
         }
         Seed::Lvm => {
@@ -171,7 +185,10 @@ pub fn seed(disk: &Disk, what: Seed) -> io::Result<()> {
             label[24..32].copy_from_slice(b"LVM2 001");
             label[32..64].copy_from_slice(b"rAcKpv0000000000000000000000seed");
             disk.write_at(512, &label)?;
-            disk.write_at(4096, b"rackvg {\nid = \"seeded\"\nseqno = 1\nformat = \"lvm2\"\n}\n")
+            disk.write_at(
+                4096,
+                b"rackvg {\nid = \"seeded\"\nseqno = 1\nformat = \"lvm2\"\n}\n",
+            )
         }
         Seed::TalosState => talos_state(disk),
         Seed::Random => {
@@ -188,9 +205,21 @@ fn talos_state(disk: &Disk) -> io::Result<()> {
     let parts = gpt::write(
         disk,
         &[
-            Wanted { label: "META", bytes: Some(1 << 20), kind: linux },
-            Wanted { label: "STATE", bytes: Some(100 << 20), kind: linux },
-            Wanted { label: "EPHEMERAL", bytes: None, kind: linux },
+            Wanted {
+                label: "META",
+                bytes: Some(1 << 20),
+                kind: linux,
+            },
+            Wanted {
+                label: "STATE",
+                bytes: Some(100 << 20),
+                kind: linux,
+            },
+            Wanted {
+                label: "EPHEMERAL",
+                bytes: None,
+                kind: linux,
+            },
         ],
     )?;
     disk.write_at(parts[0].offset, &noise(3, 4096))?;
@@ -242,7 +271,16 @@ mod tests {
         check("lvm", &["lvm2"]);
         check(
             "talos-state",
-            &["gpt", "gpt-backup", "mbr", "talos:META", "talos:STATE", "STATE/xfs", "talos:EPHEMERAL", "EPHEMERAL/xfs"],
+            &[
+                "gpt",
+                "gpt-backup",
+                "mbr",
+                "talos:META",
+                "talos:STATE",
+                "STATE/xfs",
+                "talos:EPHEMERAL",
+                "EPHEMERAL/xfs",
+            ],
         );
         assert!(Seed::parse("zfs").is_err());
     }

@@ -185,7 +185,11 @@ pub async fn answer(rack: &Rack, ask: &Ask) -> Result<Value, String> {
                 ("on", Power::Off) => machine.turn_on(machine.boot_flags()),
                 ("on", Power::On) => {}
                 ("off" | "pull", _) => machine.cut(),
-                (other, _) => return Err(format!("{other:?} is no power state; write on, off or pull")),
+                (other, _) => {
+                    return Err(format!(
+                        "{other:?} is no power state; write on, off or pull"
+                    ));
+                }
             }
             Ok(Value::Null)
         }
@@ -210,7 +214,10 @@ pub async fn answer(rack: &Rack, ask: &Ask) -> Result<Value, String> {
 fn find<'a>(rack: &'a Rack, server: &str) -> Result<&'a Arc<Machine>, String> {
     rack.machine(server).ok_or_else(|| {
         let names: Vec<_> = rack.machines.iter().map(|m| m.plan.name.as_str()).collect();
-        format!("there is no server {server:?}; there are {}", names.join(", "))
+        format!(
+            "there is no server {server:?}; there are {}",
+            names.join(", ")
+        )
     })
 }
 
@@ -220,7 +227,13 @@ async fn disks(rack: &Rack) -> Result<Value, String> {
         let machine = Arc::clone(machine);
         let looked = tokio::task::spawn_blocking(move || {
             let looks = machine.look();
-            let disks: Vec<Value> = machine.plan.disks.iter().zip(looks).map(|(plan, look)| disk_json(plan, look)).collect();
+            let disks: Vec<Value> = machine
+                .plan
+                .disks
+                .iter()
+                .zip(looks)
+                .map(|(plan, look)| disk_json(plan, look))
+                .collect();
             json!({ "name": machine.plan.name, "disks": disks })
         });
         servers.push(looked.await.map_err(|error| error.to_string())?);
@@ -258,8 +271,17 @@ async fn seed(machine: &Arc<Machine>, disk: &str, what: Seed) -> Result<Value, S
         .find(|(index, d)| d.serial == disk || d.device == disk || index.to_string() == disk)
         .map(|(index, _)| index)
         .ok_or_else(|| {
-            let serials: Vec<_> = machine.plan.disks.iter().map(|d| d.serial.as_str()).collect();
-            format!("{} has no disk {disk:?}; it has {}", machine.plan.name, serials.join(", "))
+            let serials: Vec<_> = machine
+                .plan
+                .disks
+                .iter()
+                .map(|d| d.serial.as_str())
+                .collect();
+            format!(
+                "{} has no disk {disk:?}; it has {}",
+                machine.plan.name,
+                serials.join(", ")
+            )
         })?;
     let machine = Arc::clone(machine);
     tokio::task::spawn_blocking(move || {

@@ -136,7 +136,9 @@ impl Dhcp {
             yiaddr: address(16),
             siaddr: address(20),
             giaddr: address(24),
-            mac: [fixed[28], fixed[29], fixed[30], fixed[31], fixed[32], fixed[33]],
+            mac: [
+                fixed[28], fixed[29], fixed[30], fixed[31], fixed[32], fixed[33],
+            ],
             file: String::from_utf8_lossy(&file[..end]).into_owned(),
             options,
         })

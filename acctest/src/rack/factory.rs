@@ -58,7 +58,9 @@ impl Stands {
     /// Reads what an image stands for; `None` if this factory did not make it.
     pub fn read(image: &[u8]) -> Option<Self> {
         let head = &image[..image.len().min(512)];
-        let at = head.windows(MARK.len()).position(|w| w == MARK.as_bytes())?;
+        let at = head
+            .windows(MARK.len())
+            .position(|w| w == MARK.as_bytes())?;
         let line = head[at + MARK.len()..].split(|b| *b == b'\n').next()?;
         let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
         let mut word = || words.next().map(str::to_owned);
@@ -117,10 +119,18 @@ async fn image(
         .cloned()
         .or_else(|| (id == VANILLA).then(Vec::new));
     let Some(arguments) = arguments else {
-        return (StatusCode::NOT_FOUND, format!("schematic not found: {id}\n")).into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            format!("schematic not found: {id}\n"),
+        )
+            .into_response();
     };
     if !VERSIONS.contains(&version.as_str()) {
-        return (StatusCode::NOT_FOUND, format!("no such version: {version}\n")).into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            format!("no such version: {version}\n"),
+        )
+            .into_response();
     }
     let stands = |what: &str, arch: &str| {
         Stands {
@@ -152,31 +162,42 @@ async fn image(
 /// A schematic as the factory writes it before it hashes it, and its kernel arguments. The keys that the factory knows, in its
 /// order; an unknown key is an error.
 fn canonical(body: &str) -> Result<(String, Vec<String>), String> {
-    let document = yaml::documents(body)?
-        .into_iter()
-        .next()
-        .ok_or("EOF")?;
+    let document = yaml::documents(body)?.into_iter().next().ok_or("EOF")?;
     known(&document, "", &["overlay", "customization"])?;
     let mut text = String::new();
     if let Some(overlay) = document.get("overlay") {
         known(overlay, "overlay.", &["image", "name"])?;
         let part = |key: &str| overlay.get(key).and_then(Value::as_str).unwrap_or("");
-        text += &format!("overlay:\n    image: {}\n    name: {}\n", part("image"), part("name"));
+        text += &format!(
+            "overlay:\n    image: {}\n    name: {}\n",
+            part("image"),
+            part("name")
+        );
     }
     let empty = json!({});
     let custom = document
         .get("customization")
         .filter(|value| !value.is_null())
         .unwrap_or(&empty);
-    known(custom, "customization.", &["extraKernelArgs", "systemExtensions"])?;
+    known(
+        custom,
+        "customization.",
+        &["extraKernelArgs", "systemExtensions"],
+    )?;
     let list = |value: Option<&Value>| -> Vec<String> {
         let items = value.and_then(Value::as_array).into_iter().flatten();
-        items.filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        items
+            .filter_map(|v| v.as_str().map(str::to_owned))
+            .collect()
     };
     let arguments = list(custom.get("extraKernelArgs"));
     let extensions = match custom.get("systemExtensions") {
         Some(extensions) => {
-            known(extensions, "customization.systemExtensions.", &["officialExtensions"])?;
+            known(
+                extensions,
+                "customization.systemExtensions.",
+                &["officialExtensions"],
+            )?;
             list(extensions.get("officialExtensions"))
         }
         None => Vec::new(),
@@ -188,11 +209,15 @@ fn canonical(body: &str) -> Result<(String, Vec<String>), String> {
     text += "customization:\n";
     if !arguments.is_empty() {
         text += "    extraKernelArgs:\n";
-        arguments.iter().for_each(|a| text += &format!("        - {a}\n"));
+        arguments
+            .iter()
+            .for_each(|a| text += &format!("        - {a}\n"));
     }
     if !extensions.is_empty() {
         text += "    systemExtensions:\n        officialExtensions:\n";
-        extensions.iter().for_each(|e| text += &format!("            - {e}\n"));
+        extensions
+            .iter()
+            .for_each(|e| text += &format!("            - {e}\n"));
     }
     Ok((text, arguments))
 }
@@ -223,8 +248,14 @@ mod tests {
         assert_eq!(id("customization: {}").unwrap(), VANILLA);
         let guest = "customization:\n  systemExtensions:\n    officialExtensions: [siderolabs/qemu-guest-agent]\n";
         let guest = id(guest).unwrap();
-        assert!(guest.starts_with("ce4c980550dd") && guest.ends_with("7515"), "{guest}");
-        assert_eq!(id("customisation: {}"), Err("unknown field customisation".to_owned()));
+        assert!(
+            guest.starts_with("ce4c980550dd") && guest.ends_with("7515"),
+            "{guest}"
+        );
+        assert_eq!(
+            id("customisation: {}"),
+            Err("unknown field customisation".to_owned())
+        );
     }
 
     #[test]

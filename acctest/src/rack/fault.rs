@@ -57,25 +57,101 @@ enum Takes {
 impl Fault {
     /// Every fault: name, and what it does.
     pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
-        (Self::NoDhcp, "no-dhcp", "the machine never asks for an address"),
-        (Self::TftpStall, "tftp-stall", "the machine stops in the middle of a TFTP transfer"),
-        (Self::HttpStall, "http-stall", "the machine stops in the middle of an HTTP download"),
-        (Self::WrongToken, "wrong-token", "the machine asks with another boot token than it was given"),
-        (Self::BmcRefusesLogin, "bmc-refuses-login", "the BMC refuses every login"),
-        (Self::BmcSilent, "bmc-silent", "the BMC does not answer at all"),
-        (Self::BmcLiesOn, "bmc-lies-on", "the BMC reports power on whatever is true"),
-        (Self::BmcIgnoresPower, "bmc-ignores-power", "the BMC accepts power commands and does nothing"),
-        (Self::BmcKeepsDeviceOnly, "bmc-keeps-device-only", "the BMC forgets the flags beside the boot device"),
-        (Self::BmcSlow, "bmc-slow", "=MS: the BMC answers so much later"),
-        (Self::IgnoresBootOverride, "ignores-boot-override", "the firmware ignores the BMC's boot device"),
-        (Self::DuplicateUuid, "duplicate-uuid", "the machine has the SMBIOS UUID of the rack's first server"),
-        (Self::Drop, "drop", "=N: every Nth DHCP or TFTP packet of the machine is lost"),
-        (Self::Duplicate, "duplicate", "=N: every Nth DHCP or TFTP packet of the machine is sent twice"),
-        (Self::DiskWriteError, "disk-write-error", "writes to the machine's disks fail"),
-        (Self::DiskUnreadable, "disk-unreadable", "the machine's disks cannot be read"),
-        (Self::LyingDiscard, "lying-discard", "a discard reports success and changes nothing"),
-        (Self::SlowDisk, "slow-disk", "=MS: every access to a disk takes so much longer"),
-        (Self::NeverInstalls, "never-installs", "Talos's installer never ends"),
+        (
+            Self::NoDhcp,
+            "no-dhcp",
+            "the machine never asks for an address",
+        ),
+        (
+            Self::TftpStall,
+            "tftp-stall",
+            "the machine stops in the middle of a TFTP transfer",
+        ),
+        (
+            Self::HttpStall,
+            "http-stall",
+            "the machine stops in the middle of an HTTP download",
+        ),
+        (
+            Self::WrongToken,
+            "wrong-token",
+            "the machine asks with another boot token than it was given",
+        ),
+        (
+            Self::BmcRefusesLogin,
+            "bmc-refuses-login",
+            "the BMC refuses every login",
+        ),
+        (
+            Self::BmcSilent,
+            "bmc-silent",
+            "the BMC does not answer at all",
+        ),
+        (
+            Self::BmcLiesOn,
+            "bmc-lies-on",
+            "the BMC reports power on whatever is true",
+        ),
+        (
+            Self::BmcIgnoresPower,
+            "bmc-ignores-power",
+            "the BMC accepts power commands and does nothing",
+        ),
+        (
+            Self::BmcKeepsDeviceOnly,
+            "bmc-keeps-device-only",
+            "the BMC forgets the flags beside the boot device",
+        ),
+        (
+            Self::BmcSlow,
+            "bmc-slow",
+            "=MS: the BMC answers so much later",
+        ),
+        (
+            Self::IgnoresBootOverride,
+            "ignores-boot-override",
+            "the firmware ignores the BMC's boot device",
+        ),
+        (
+            Self::DuplicateUuid,
+            "duplicate-uuid",
+            "the machine has the SMBIOS UUID of the rack's first server",
+        ),
+        (
+            Self::Drop,
+            "drop",
+            "=N: every Nth DHCP or TFTP packet of the machine is lost",
+        ),
+        (
+            Self::Duplicate,
+            "duplicate",
+            "=N: every Nth DHCP or TFTP packet of the machine is sent twice",
+        ),
+        (
+            Self::DiskWriteError,
+            "disk-write-error",
+            "writes to the machine's disks fail",
+        ),
+        (
+            Self::DiskUnreadable,
+            "disk-unreadable",
+            "the machine's disks cannot be read",
+        ),
+        (
+            Self::LyingDiscard,
+            "lying-discard",
+            "a discard reports success and changes nothing",
+        ),
+        (
+            Self::SlowDisk,
+            "slow-disk",
+            "=MS: every access to a disk takes so much longer",
+        ),
+        (
+            Self::NeverInstalls,
+            "never-installs",
+            "Talos's installer never ends",
+        ),
     ];
 
     /// Its name.

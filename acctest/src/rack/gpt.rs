@@ -274,8 +274,16 @@ mod tests {
         let disk = Disk::open(&path, Arc::default()).unwrap();
         assert!(read(&disk).unwrap().is_empty());
         let wanted = [
-            Wanted { label: "META", bytes: Some(1 << 20), kind: PartitionType::Linux },
-            Wanted { label: "EPHEMERAL", bytes: None, kind: PartitionType::Linux },
+            Wanted {
+                label: "META",
+                bytes: Some(1 << 20),
+                kind: PartitionType::Linux,
+            },
+            Wanted {
+                label: "EPHEMERAL",
+                bytes: None,
+                kind: PartitionType::Linux,
+            },
         ];
         let made = write(&disk, &wanted).unwrap();
         assert_eq!(read(&disk).unwrap(), made);
@@ -293,13 +301,25 @@ mod tests {
         let path = dir.path().join("d");
         Disk::create(&path, 200 << 20).unwrap();
         let disk = Disk::open(&path, Arc::default()).unwrap();
-        let wanted = [Wanted { label: "STATE", bytes: None, kind: PartitionType::Linux }];
+        let wanted = [Wanted {
+            label: "STATE",
+            bytes: None,
+            kind: PartitionType::Linux,
+        }];
         write(&disk, &wanted).unwrap();
-        let Ok(out) = std::process::Command::new("sfdisk").arg("--verify").arg(&path).output() else {
+        let Ok(out) = std::process::Command::new("sfdisk")
+            .arg("--verify")
+            .arg(&path)
+            .output()
+        else {
             eprintln!("SKIPPED: sfdisk is not installed");
             return;
         };
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{text}{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
     }
 }

@@ -130,7 +130,11 @@ impl Url {
 
     fn shown(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority(), without_query(&self.target))
+        format!(
+            "{scheme}://{}{}",
+            self.authority(),
+            without_query(&self.target)
+        )
     }
 }
 
@@ -235,7 +239,11 @@ impl Client<'_> {
             url: url.shown(),
             what: error.to_string(),
         };
-        let mut request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", url.target, url.authority());
+        let mut request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\n",
+            url.target,
+            url.authority()
+        );
         for header in self.headers {
             request.push_str(header);
             request.push_str("\r\n");
@@ -327,11 +335,17 @@ async fn read_body<S: AsyncRead + Unpin>(stream: &mut S, answer: &mut Answer) ->
     let length: Option<usize> = answer.header("content-length").and_then(|v| v.parse().ok());
     if let Some(length) = length {
         too_large(length)?;
-        answer.body.reserve(length.saturating_sub(answer.body.len()));
+        answer
+            .body
+            .reserve(length.saturating_sub(answer.body.len()));
     }
     while length.is_none_or(|length| answer.body.len() < length) {
         if stream.read_buf(&mut answer.body).await? == 0 {
-            return if length.is_none() { Ok(()) } else { Err(early()) };
+            return if length.is_none() {
+                Ok(())
+            } else {
+                Err(early())
+            };
         }
         too_large(answer.body.len())?;
     }
@@ -390,7 +404,12 @@ mod tests {
 
     #[test]
     fn chunks() {
-        assert_eq!(dechunk(b"3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n").unwrap().unwrap(), b"abcde");
+        assert_eq!(
+            dechunk(b"3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n")
+                .unwrap()
+                .unwrap(),
+            b"abcde"
+        );
         assert!(dechunk(b"3\r\nab").unwrap().is_none());
         assert!(dechunk(b"zz\r\n").is_err());
     }

@@ -89,8 +89,7 @@ impl Rack {
             .dir
             .canonicalize()
             .map_err(failed(format!("cannot find {}", options.dir.display())))?;
-        let plan =
-            plan::plan(&options.spec, &dir, plan::seed_of(&dir)).map_err(RackError::Spec)?;
+        let plan = plan::plan(&options.spec, &dir, plan::seed_of(&dir)).map_err(RackError::Spec)?;
         let mut tasks = JoinSet::new();
         let address_server = address_server(&plan, &mut tasks)
             .await
@@ -104,15 +103,21 @@ impl Rack {
             speed: options.speed,
             capture: Arc::default(),
             discovery: Arc::new(Discovery::default()),
-            first_uuid: plan.servers.first().map(|s| s.uuid.clone()).unwrap_or_default(),
+            first_uuid: plan
+                .servers
+                .first()
+                .map(|s| s.uuid.clone())
+                .unwrap_or_default(),
             runtime: tokio::runtime::Handle::current(),
             changed: tokio::sync::watch::Sender::new(0),
         });
         let mut machines = Vec::new();
         for server in plan.servers {
             for disk in &server.disks {
-                disk::Disk::create(&disk.path, disk.bytes)
-                    .map_err(failed(format!("cannot make the disk {}", disk.path.display())))?;
+                disk::Disk::create(&disk.path, disk.bytes).map_err(failed(format!(
+                    "cannot make the disk {}",
+                    disk.path.display()
+                )))?;
             }
             machines.push(machine_with_bmc(server, &world).await?);
         }

@@ -72,7 +72,10 @@ impl Capture {
         for packet in &kept.packets {
             let udp = 8 + packet.payload.len();
             let length = u32::try_from(20 + udp).unwrap_or(u32::MAX);
-            #[expect(clippy::cast_possible_truncation, reason = "pcap has 32 bits until 2106")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "pcap has 32 bits until 2106"
+            )]
             file.extend((packet.at.as_secs() as u32).to_le_bytes());
             file.extend(packet.at.subsec_micros().to_le_bytes());
             file.extend(length.to_le_bytes());

@@ -13,12 +13,36 @@ pub const LABELS: &[&str] = &["EFI", "BIOS", "BOOT", "META", "STATE", "EPHEMERAL
 
 const MIB: u64 = 1 << 20;
 const TABLE: &[Wanted] = &[
-    Wanted { label: "EFI", bytes: Some(100 * MIB), kind: PartitionType::Efi },
-    Wanted { label: "BIOS", bytes: Some(MIB), kind: PartitionType::Bios },
-    Wanted { label: "BOOT", bytes: Some(1000 * MIB), kind: PartitionType::Linux },
-    Wanted { label: "META", bytes: Some(MIB), kind: PartitionType::Linux },
-    Wanted { label: "STATE", bytes: Some(100 * MIB), kind: PartitionType::Linux },
-    Wanted { label: "EPHEMERAL", bytes: None, kind: PartitionType::Linux },
+    Wanted {
+        label: "EFI",
+        bytes: Some(100 * MIB),
+        kind: PartitionType::Efi,
+    },
+    Wanted {
+        label: "BIOS",
+        bytes: Some(MIB),
+        kind: PartitionType::Bios,
+    },
+    Wanted {
+        label: "BOOT",
+        bytes: Some(1000 * MIB),
+        kind: PartitionType::Linux,
+    },
+    Wanted {
+        label: "META",
+        bytes: Some(MIB),
+        kind: PartitionType::Linux,
+    },
+    Wanted {
+        label: "STATE",
+        bytes: Some(100 * MIB),
+        kind: PartitionType::Linux,
+    },
+    Wanted {
+        label: "EPHEMERAL",
+        bytes: None,
+        kind: PartitionType::Linux,
+    },
 ];
 /// Where the rack's own record lies in a partition: behind every superblock.
 const RECORD_AT: u64 = 64 << 10;
@@ -116,9 +140,21 @@ pub fn complete(disk: &Disk) -> io::Result<Vec<Partition>> {
     let parts = gpt::write(
         disk,
         &[
-            Wanted { label: "META", bytes: Some(MIB), kind: linux },
-            Wanted { label: "STATE", bytes: Some(100 * MIB), kind: linux },
-            Wanted { label: "EPHEMERAL", bytes: None, kind: linux },
+            Wanted {
+                label: "META",
+                bytes: Some(MIB),
+                kind: linux,
+            },
+            Wanted {
+                label: "STATE",
+                bytes: Some(100 * MIB),
+                kind: linux,
+            },
+            Wanted {
+                label: "EPHEMERAL",
+                bytes: None,
+                kind: linux,
+            },
         ],
     )?;
     disk.write_at(parts[1].offset, b"XFSB")?;
@@ -131,7 +167,8 @@ pub fn complete(disk: &Disk) -> io::Result<Vec<Partition>> {
 /// # Errors
 /// The disk fails.
 pub fn store_state(disk: &Disk, state: &Partition, config: &[u8]) -> io::Result<()> {
-    let known = disk.read(state.offset, 4)? == b"XFSB" || disk.read(state.offset + 1080, 2)? == [0x53, 0xef];
+    let known = disk.read(state.offset, 4)? == b"XFSB"
+        || disk.read(state.offset + 1080, 2)? == [0x53, 0xef];
     if !known {
         disk.zero(state.offset, state.bytes.min(MIB))?;
         disk.write_at(state.offset, b"XFSB")?;
@@ -198,9 +235,13 @@ fn take(disk: &Disk, part: &Partition, mark: &[u8; 16]) -> io::Result<Option<Vec
         return Ok(None);
     }
     let head = disk.read(part.offset + RECORD_AT, 24)?;
-    let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let number =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let (length, crc) = (number(16), number(20));
-    if head[..16] != mark[..] || length > RECORD_BYTES_MAX || u64::from(length) > part.bytes - RECORD_AT - 24 {
+    if head[..16] != mark[..]
+        || length > RECORD_BYTES_MAX
+        || u64::from(length) > part.bytes - RECORD_AT - 24
+    {
         return Ok(None);
     }
     let content = disk.read(part.offset + RECORD_AT + 24, length as usize)?;
@@ -230,15 +271,27 @@ mod tests {
         install(&disk, &record).unwrap();
         assert_eq!(boot_record(&disk).unwrap(), Some(record));
         let parts = gpt::read(&disk).unwrap();
-        assert_eq!(parts.iter().map(|p| p.label.as_str()).collect::<Vec<_>>(), LABELS);
+        assert_eq!(
+            parts.iter().map(|p| p.label.as_str()).collect::<Vec<_>>(),
+            LABELS
+        );
         assert_eq!(layout(disk.bytes())[..5], parts[..5]);
         let state = labelled(&parts, "STATE").unwrap();
         assert_eq!(load_state(&disk, state).unwrap(), None);
         store_state(&disk, state, b"version: v1alpha1").unwrap();
-        assert_eq!(load_state(&disk, state).unwrap().unwrap(), b"version: v1alpha1");
+        assert_eq!(
+            load_state(&disk, state).unwrap().unwrap(),
+            b"version: v1alpha1"
+        );
         let signatures = content::look(&path).unwrap().signatures;
-        assert!(signatures.contains(&"talos:STATE".to_owned()), "{signatures:?}");
-        assert!(!signatures.contains(&"ext4".to_owned()), "the install destroyed it");
+        assert!(
+            signatures.contains(&"talos:STATE".to_owned()),
+            "{signatures:?}"
+        );
+        assert!(
+            !signatures.contains(&"ext4".to_owned()),
+            "the install destroyed it"
+        );
 
         // A table that is gone does not make the disk blank.
         disk.zero(0, MIB).unwrap();

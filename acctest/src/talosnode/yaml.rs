@@ -44,7 +44,11 @@ impl<'a> Loader<'a> {
     fn next(&mut self) -> Result<(Event<'a>, usize), String> {
         match self.parser.next() {
             Some(Ok((event, span))) => Ok((event, span.start.line())),
-            Some(Err(error)) => Err(format!("yaml: line {}: {}", error.marker().line(), error.info())),
+            Some(Err(error)) => Err(format!(
+                "yaml: line {}: {}",
+                error.marker().line(),
+                error.info()
+            )),
             None => Ok((Event::StreamEnd, 0)),
         }
     }
@@ -102,7 +106,9 @@ impl<'a> Loader<'a> {
             let (event, line) = self.next()?;
             let value = self.node(event, line, depth + 1)?;
             if map.insert(key.clone(), value).is_some() {
-                return Err(format!("yaml: line {line}: mapping key {key:?} already defined"));
+                return Err(format!(
+                    "yaml: line {line}: mapping key {key:?} already defined"
+                ));
             }
         }
     }
@@ -148,7 +154,11 @@ mod tests {
                 json!({"kind": "K"})
             ]
         );
-        assert!(documents("a: 1\na: 2\n").unwrap_err().contains("already defined"));
+        assert!(
+            documents("a: 1\na: 2\n")
+                .unwrap_err()
+                .contains("already defined")
+        );
         assert!(documents("a: [").is_err());
         assert_eq!(documents("").unwrap(), Vec::<Value>::new());
     }

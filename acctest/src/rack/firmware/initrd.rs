@@ -119,7 +119,11 @@ fn archive<'a>(image: &'a [u8], root: &mut Root) -> Result<&'a [u8], InitrdError
         if name == "TRAILER!!!" {
             return Ok(&image[at..]);
         }
-        let kept = if bytes <= KEPT_BYTES_MAX { content } else { &[] };
+        let kept = if bytes <= KEPT_BYTES_MAX {
+            content
+        } else {
+            &[]
+        };
         root.insert(
             name,
             Entry {
@@ -163,11 +167,15 @@ mod tests {
         image.extend(zstd::encode_all(archive_of(&[("a", b"1")]).as_slice(), 1).unwrap());
         image.extend([0; 4]);
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gz.write_all(&archive_of(&[("metal/ca.pem", b"new")])).unwrap();
+        gz.write_all(&archive_of(&[("metal/ca.pem", b"new")]))
+            .unwrap();
         image.extend(gz.finish().unwrap());
         let root = unpack(&image).unwrap();
         assert_eq!(root["init"].content, b"agent");
-        assert_eq!(root["metal/ca.pem"].content, b"new", "the later archive wins");
+        assert_eq!(
+            root["metal/ca.pem"].content, b"new",
+            "the later archive wins"
+        );
         assert_eq!(root["a"].bytes, 1);
         assert_eq!(unpack(b"\xfd7zXZ\0"), Err(InitrdError::Format(0)));
     }

@@ -49,7 +49,9 @@ pub enum ScriptError {
     #[error("{0}: not an iPXE script (it must begin with #!ipxe)")]
     NoScript(String),
     /// Outside the written subset.
-    #[error("{script}: line {line}: the verb {verb:?} is outside of the subset that every iPXE has")]
+    #[error(
+        "{script}: line {line}: the verb {verb:?} is outside of the subset that every iPXE has"
+    )]
     Verb {
         /// Where.
         script: String,
@@ -278,7 +280,10 @@ impl<L: Loader + Send> Interpreter<'_, L> {
             ("chain" | "kernel" | "initrd", words) => self.load(at, verb, words).await,
             ("boot", []) => Ok(self.boot()),
             ("imgfree" | "set" | "isset" | "iseq" | "goto" | "sleep" | "exit" | "boot", _) => {
-                Err(at.usage(format!("the subset has no such use of {verb}: {}", words.join(" "))))
+                Err(at.usage(format!(
+                    "the subset has no such use of {verb}: {}",
+                    words.join(" ")
+                )))
             }
             (verb, _) => Err(ScriptError::Verb {
                 script: at.script.to_owned(),
@@ -419,7 +424,10 @@ mod tests {
             }
         }
         async fn dhcp(&mut self) -> Result<Settings, String> {
-            Ok(Settings::from([("net0/ip".to_owned(), "127.9.0.10".to_owned())]))
+            Ok(Settings::from([(
+                "net0/ip".to_owned(),
+                "127.9.0.10".to_owned(),
+            )]))
         }
         async fn sleep(&mut self, how_long: Duration) {
             self.slept += how_long.as_secs();
@@ -455,7 +463,12 @@ mod tests {
             ),
             Err(error) => error.to_string(),
         };
-        let got = files.console.iter().map(|l| format!("{l}; ")).collect::<String>() + &got;
+        let got = files
+            .console
+            .iter()
+            .map(|l| format!("{l}; "))
+            .collect::<String>()
+            + &got;
         assert_eq!(got, want, "{script}");
     }
 
@@ -464,19 +477,65 @@ mod tests {
         use Platform::{Bios, Efi};
         let k = "#!ipxe\nkernel k initrd=a.img x=${net0/mac:hexhyp} || goto failed\ninitrd d/a.img\ninitrd d/b.img\nboot\n:failed\nexit 3";
         check(Efi, k, "boot KERNEL [initrd=a.img x=52-54-00-01-02-03] AA").await;
-        check(Bios, k, "boot KERNEL [initrd=a.img x=52-54-00-01-02-03] AA..B").await;
-        check(Efi, "#!ipxe\nkernel http://h/none || goto failed\nboot\n:failed\nsleep 5\nexit 1", "http://h/none: 404; exit 1").await;
+        check(
+            Bios,
+            k,
+            "boot KERNEL [initrd=a.img x=52-54-00-01-02-03] AA..B",
+        )
+        .await;
+        check(
+            Efi,
+            "#!ipxe\nkernel http://h/none || goto failed\nboot\n:failed\nsleep 5\nexit 1",
+            "http://h/none: 404; exit 1",
+        )
+        .await;
         check(Efi, "#!ipxe\nchain http://h/next || exit 1", "exit 7").await;
-        check(Efi, "#!ipxe\nchain http://h/none || exit 2", "http://h/none: 404; exit 2").await;
+        check(
+            Efi,
+            "#!ipxe\nchain http://h/none || exit 2",
+            "http://h/none: 404; exit 2",
+        )
+        .await;
         check(Efi, "#!ipxe\nexit", "exit 0").await;
         check(Efi, "#!ipxe\n# only a comment\n", "exit 0").await;
-        check(Efi, "#!ipxe\nset a ${uuid}-${mac}\necho ${a}${nothing}\niseq ${a} b && exit 4 || exit 5", "u-u-52:54:00:01:02:03; exit 5").await;
-        check(Efi, "#!ipxe\nisset ${nothing} || goto none\nexit 1\n:none\nisset ${uuid} && exit 0", "exit 0").await;
-        check(Efi, "#!ipxe\nifopen net0\ndhcp net0 && echo ${net0/ip}\nset n uuid\necho ${${n}}", "127.9.0.10; u-u; exit 0").await;
+        check(
+            Efi,
+            "#!ipxe\nset a ${uuid}-${mac}\necho ${a}${nothing}\niseq ${a} b && exit 4 || exit 5",
+            "u-u-52:54:00:01:02:03; exit 5",
+        )
+        .await;
+        check(
+            Efi,
+            "#!ipxe\nisset ${nothing} || goto none\nexit 1\n:none\nisset ${uuid} && exit 0",
+            "exit 0",
+        )
+        .await;
+        // The whole line is expanded before its first command runs.
+        check(Efi, "#!ipxe\nifopen net0\ndhcp net0 && echo <${net0/ip}>\necho ${ip}\nset n uuid\necho ${${n}}", "<>; 127.9.0.10; u-u; exit 0").await;
         check(Efi, "#!ipxe\nboot", "boot: no image; exit 1").await;
-        check(Efi, "#!ipxe\n\nmenu Choose", "http://h/s: line 3: the verb \"menu\" is outside of the subset that every iPXE has").await;
-        check(Efi, "#!ipxe\ngoto nowhere", "http://h/s: line 2: there is no label :nowhere").await;
-        check(Efi, "#!ipxe\n:a\ngoto a", "http://h/s: more than 10000 commands").await;
-        check(Efi, "<html>", "http://h/s: not an iPXE script (it must begin with #!ipxe)").await;
+        check(
+            Efi,
+            "#!ipxe\n\nmenu Choose",
+            "http://h/s: line 3: the verb \"menu\" is outside of the subset that every iPXE has",
+        )
+        .await;
+        check(
+            Efi,
+            "#!ipxe\ngoto nowhere",
+            "http://h/s: line 2: there is no label :nowhere",
+        )
+        .await;
+        check(
+            Efi,
+            "#!ipxe\n:a\ngoto a",
+            "http://h/s: more than 10000 commands",
+        )
+        .await;
+        check(
+            Efi,
+            "<html>",
+            "http://h/s: not an iPXE script (it must begin with #!ipxe)",
+        )
+        .await;
     }
 }

@@ -96,7 +96,12 @@ async fn firmware(machine: &Arc<Machine>, alive: &CancellationToken, flags: Boot
             }
         }
         machine.stage("firmware", "no bootable device");
-        tokio::time::sleep(machine.pace(Duration::from_secs(10)).max(Duration::from_millis(500))).await;
+        tokio::time::sleep(
+            machine
+                .pace(Duration::from_secs(10))
+                .max(Duration::from_millis(500)),
+        )
+        .await;
     }
 }
 
@@ -179,10 +184,9 @@ async fn start(machine: &Arc<Machine>, alive: &CancellationToken, kernel: Kernel
         machine.count(|counts| counts.agent_boots += 1);
         return agent::run(machine, alive, &kernel.command_line, ca).await;
     }
-    let (Some(stands), Some(initramfs)) = (
-        Stands::read(&kernel.image),
-        Stands::read(&kernel.initrd),
-    ) else {
+    let (Some(stands), Some(initramfs)) =
+        (Stands::read(&kernel.image), Stands::read(&kernel.initrd))
+    else {
         return panicked(
             machine,
             "neither the agent (metal.url= and its initrd) nor Talos (kernel and initramfs of an image factory)",

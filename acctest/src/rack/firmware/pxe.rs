@@ -135,11 +135,7 @@ impl Offer {
     }
 }
 
-async fn discover(
-    machine: &Machine,
-    cable: &Cable,
-    speaker: Speaker,
-) -> Result<Offer, PxeError> {
+async fn discover(machine: &Machine, cable: &Cable, speaker: Speaker) -> Result<Offer, PxeError> {
     let endpoints = machine.endpoints().ok_or(PxeError::NoEndpoint)?;
     let port = cable.open(0).await?;
     let xid = machine.random();
@@ -150,7 +146,10 @@ async fn discover(
     for wait in [1, 2, 4] {
         port.send(&ask.emit(), address_server).await?;
         port.send(&ask.emit(), endpoints.dhcp).await?;
-        let until = Instant::now() + machine.pace(Duration::from_secs(wait)).max(Duration::from_millis(400));
+        let until = Instant::now()
+            + machine
+                .pace(Duration::from_secs(wait))
+                .max(Duration::from_millis(400));
         while address.is_none() || boot.is_none() {
             let Some((packet, from)) = port.receive(until).await? else {
                 break;
@@ -201,9 +200,13 @@ async fn take_address(
         if let Some(endpoints) = machine.endpoints() {
             port.send(&ask.emit(), endpoints.dhcp).await?;
         }
-        let until = Instant::now() + machine.pace(Duration::from_secs(2)).max(Duration::from_millis(400));
+        let until = Instant::now()
+            + machine
+                .pace(Duration::from_secs(2))
+                .max(Duration::from_millis(400));
         while let Some((packet, from)) = port.receive(until).await? {
-            let ack = Dhcp::parse(&packet).filter(|a| a.xid == xid && a.kind() == Some(Kind::Ack as u8));
+            let ack =
+                Dhcp::parse(&packet).filter(|a| a.xid == xid && a.kind() == Some(Kind::Ack as u8));
             if ack.is_some() && from == machine.address_server() {
                 return Ok(());
             }
@@ -226,7 +229,10 @@ async fn ask_boot_server(
     ask.ciaddr = Some(machine.plan.address);
     for wait in [1, 2, 4] {
         port.send(&ask.emit(), server).await?;
-        let until = Instant::now() + machine.pace(Duration::from_secs(wait)).max(Duration::from_millis(400));
+        let until = Instant::now()
+            + machine
+                .pace(Duration::from_secs(wait))
+                .max(Duration::from_millis(400));
         while let Some((packet, _)) = port.receive(until).await? {
             if let Some(ack) = Dhcp::parse(&packet).filter(|a| a.xid == xid && a.op == 2) {
                 return Ok(ack);
@@ -254,16 +260,21 @@ fn request(machine: &Machine, speaker: Speaker, kind: Kind, xid: u32) -> Dhcp {
     options.insert(60, class.into_bytes());
     let wanted: &[u8] = match speaker {
         Speaker::Rom => &[
-            1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66,
-            67, 97, 128, 129, 130, 131, 132, 133, 134, 135,
+            1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59,
+            60, 66, 67, 97, 128, 129, 130, 131, 132, 133, 134, 135,
         ],
-        Speaker::Ipxe => &[1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 175, 203],
+        Speaker::Ipxe => &[
+            1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 175, 203,
+        ],
     };
     options.insert(55, wanted.to_vec());
     if speaker == Speaker::Ipxe {
         options.insert(77, b"iPXE".to_vec());
         // Features: http, dns, tftp, efi or pxe, menu.
-        options.insert(175, vec![0x13, 1, 1, 0x17, 1, 1, 0x15, 1, 1, 0x24, 1, 1, 0x27, 1, 1]);
+        options.insert(
+            175,
+            vec![0x13, 1, 1, 0x17, 1, 1, 0x15, 1, 1, 0x24, 1, 1, 0x27, 1, 1],
+        );
     }
     Dhcp {
         op: 1,
@@ -352,7 +363,13 @@ impl ipxe::Loader for Loader<'_> {
 
     async fn sleep(&mut self, how_long: Duration) {
         // A script's pause is the boot server's word on how often it wants to be asked: kept as it is, within reason.
-        tokio::time::sleep(self.machine.pace(how_long).max(Duration::from_millis(500)).min(how_long)).await;
+        tokio::time::sleep(
+            self.machine
+                .pace(how_long)
+                .max(Duration::from_millis(500))
+                .min(how_long),
+        )
+        .await;
     }
 
     fn print(&mut self, line: &str) {
@@ -369,8 +386,8 @@ mod tests {
         assert_eq!(
             guid("00112233-4455-6677-8899-aabbccddeeff"),
             [
-                0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee,
-                0xff
+                0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd,
+                0xee, 0xff
             ]
         );
     }
