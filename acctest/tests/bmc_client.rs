@@ -1,5 +1,7 @@
 //! bootd's BMC driver against the simulated BMC: the verbs, and every way in which a BMC can fail them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bmc_machine;
 
 use std::sync::{Arc, OnceLock};
