@@ -10,8 +10,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bootd::bmc::{
-    BmcError, BootDevice, Firmware, Fleet, Kept, PowerOutcome, PowerState, Privilege, Refusal,
-    Secret, Settings, Suite, Target,
+    BmcError, BootDevice, CipherZero, Firmware, Fleet, Kept, PowerOutcome, PowerState, Privilege,
+    Refusal, Secret, Settings, Suite, Target,
 };
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -199,6 +199,9 @@ async fn the_driver_controls_a_foreign_bmc() {
     assert!(guid.matches(GUID), "{guid:?}");
     let device = fleet.device_id(&target).await.unwrap();
     assert_eq!((device.device, device.product), (0, 0xf02));
+    // Its suite 0 is open: any password, or none, is right there.
+    let zero = fleet.probe_cipher_zero(&target).await.unwrap();
+    assert_eq!(zero, CipherZero::Open);
     fleet.close().await;
 }
 

@@ -6,6 +6,7 @@
 
 mod crypto;
 mod event;
+mod probe;
 mod session;
 mod window;
 
@@ -16,6 +17,7 @@ use crate::secret::Secret;
 
 pub use crate::wire::ipmi::Privilege;
 pub use event::{Busy, Entropy, Event, Failure, Heard, Patience};
+pub use probe::{CipherZero, CipherZeroProbe};
 pub use session::Session;
 
 /// Cipher suites that we speak (IPMI v2.0 table 22-20; suite 17 from the 2009 addendum).
