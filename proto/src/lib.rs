@@ -21,3 +21,13 @@ pub mod metal {
         tonic::include_proto!("metal.v1");
     }
 }
+
+/// Terraform plugin protocol 6.
+pub mod tfplugin6 {
+    tonic::include_proto!("tfplugin6");
+}
+
+/// go-plugin's own services: broker, standard streams, shutdown.
+pub mod plugin {
+    tonic::include_proto!("plugin");
+}
