@@ -434,10 +434,12 @@ pub struct SystemGuid(pub [u8; 16]);
 impl SystemGuid {
     /// Reads the answer to Get System GUID.
     pub fn parse(data: &[u8]) -> Result<Self, MessageError> {
-        data.first_chunk().map(|b| Self(*b)).ok_or(MessageError::Short {
-            want: 16,
-            got: data.len(),
-        })
+        data.first_chunk()
+            .map(|b| Self(*b))
+            .ok_or(MessageError::Short {
+                want: 16,
+                got: data.len(),
+            })
     }
 
     /// UUID text if the BMC follows the specification: lower case with hyphens.
@@ -551,10 +553,13 @@ pub fn parse_channel_hint(response: &Response) -> Result<ChannelHint, MessageErr
         return Err(MessageError::NotForUs);
     }
     let [_channel, types, _status, extended] =
-        *response.data.first_chunk::<4>().ok_or(MessageError::Short {
-            want: 4,
-            got: response.data.len(),
-        })?;
+        *response
+            .data
+            .first_chunk::<4>()
+            .ok_or(MessageError::Short {
+                want: 4,
+                got: response.data.len(),
+            })?;
     Ok(if types & 0x80 != 0 && extended & 0x02 != 0 {
         ChannelHint::Offers20
     } else {
