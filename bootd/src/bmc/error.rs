@@ -238,7 +238,11 @@ impl fmt::Display for LastAnswer {
         match self {
             Self::Never => f.write_str("it has not answered anything yet"),
             Self::Heard { what, ago } => {
-                write!(f, "its last answer was to {what}, {:.1} s ago", ago.as_secs_f64())
+                write!(
+                    f,
+                    "its last answer was to {what}, {:.1} s ago",
+                    ago.as_secs_f64()
+                )
             }
         }
     }
