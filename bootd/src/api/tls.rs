@@ -231,11 +231,10 @@ impl Authority {
 /// The role in a client certificate; `None` if it names none that we know.
 pub fn role_of(certificate: &[u8]) -> Option<Role> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let role = parsed
+    parsed
         .subject()
         .iter_organization()
-        .find_map(|o| Role::parse(o.as_str().ok()?));
-    role
+        .find_map(|o| Role::parse(o.as_str().ok()?))
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

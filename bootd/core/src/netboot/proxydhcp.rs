@@ -17,13 +17,15 @@ const CLIENT_PORT: u16 = 68;
 /// Where servers and relays listen.
 const SERVER_PORT: u16 = 67;
 
-/// Which of our two doors a datagram came through.
+/// Which of our doors a datagram came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// Port 67: broadcasts and relays.
     Proxy,
     /// Port 4011: clients that already have an address and ask the boot server they were told of.
     BootServer,
+    /// A client's port, where only the answers of other servers are of interest.
+    Overhear,
 }
 
 /// What a datagram was.
@@ -169,7 +171,7 @@ pub fn hear(bytes: &[u8], from: SocketAddrV4, door: Door, us: Ipv4Addr) -> Heard
             }),
             None => Heard::Ignore(Ignore::NotAQuestion),
         },
-        (Asked::Discover, Door::BootServer) | (Asked::Other, _) => {
+        (Asked::Discover, Door::BootServer) | (Asked::Other, _) | (_, Door::Overhear) => {
             Heard::Ignore(Ignore::NotAQuestion)
         }
     }
@@ -194,7 +196,7 @@ impl Ask {
             Client::Firmware(_) => {
                 let name = offerings.boot_file.ok_or(Ignore::NoBootFile)?;
                 let options = match self.door {
-                    Door::Proxy => pxe::SKIP_DISCOVERY.to_vec(),
+                    Door::Proxy | Door::Overhear => pxe::SKIP_DISCOVERY.to_vec(),
                     Door::BootServer => pxe::boot_server_options(&self.request.vendor_options),
                 };
                 (
@@ -245,12 +247,12 @@ impl Ask {
             };
             return SocketAddrV4::new(request.giaddr, port);
         }
-        match self.door {
-            Door::BootServer if !self.from.ip().is_unspecified() => self.from,
-            Door::BootServer | Door::Proxy if !request.ciaddr.is_unspecified() => {
-                SocketAddrV4::new(request.ciaddr, CLIENT_PORT)
-            }
-            Door::BootServer | Door::Proxy => SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT),
+        if self.door == Door::BootServer && !self.from.ip().is_unspecified() {
+            self.from
+        } else if !request.ciaddr.is_unspecified() {
+            SocketAddrV4::new(request.ciaddr, CLIENT_PORT)
+        } else {
+            SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT)
         }
     }
 }
