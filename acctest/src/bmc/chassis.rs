@@ -9,7 +9,7 @@ pub enum Power {
     On,
 }
 
-/// What the BMC does to the machine. Only what makes sense arrives: no cycle of a machine that is off.
+/// What the BMC does to the machine. Only what changes something arrives: no start of a machine that is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
     /// Turn it on.
@@ -62,8 +62,7 @@ impl BootFlags {
         (self.0[1] >> 2) & 0x0f
     }
 
-    /// Whether a start with these flags should ask the network first. A device without the valid bit counts too where a BMC
-    /// keeps the device only.
+    /// Whether a start that found these flags should ask the network first.
     pub const fn asks_network(self) -> bool {
         self.device() == 1
     }

@@ -2,12 +2,24 @@
 //!
 //! It is the other side of bootd's client and shares no line with it, so that one mistake cannot hide in both; `ipmitool` speaks
 //! to it as well. Promises: cipher suites 17 and 3 only; requests are checked as a strict BMC does (privilege, length, range);
-//! the machine itself is behind [`Chassis`]. Deliberately not here: SDR, SEL, FRU, SOL and user commands.
+//! the machine itself is behind [`Chassis`]. Deliberately not here: SDR, SEL, FRU, SOL and
+//! user commands, and the 60 s after which real BMCs forget boot flags.
 
 mod chassis;
+mod commands;
+mod server;
+mod wire;
 
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use server::State;
 
 pub use chassis::{BootFlags, Chassis, Control, Power, Privilege, Suite, User};
 
@@ -51,6 +63,8 @@ impl BmcConfig {
 pub struct BmcFaults {
     /// Every Nth reply is lost.
     pub drop_every: Option<u32>,
+    /// So many of the next replies are lost; counts down.
+    pub drop_next: u32,
     /// Every reply is sent twice.
     pub duplicate: bool,
     /// Every reply comes so much later.
@@ -69,51 +83,155 @@ pub struct BmcFaults {
     pub keep_device_only: bool,
 }
 
+/// What a BMC counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Datagrams that came in.
+    pub datagrams: u64,
+    /// Replies that went out, lost and repeated ones counted once.
+    pub replies: u64,
+    /// Logins that succeeded.
+    pub logins: u64,
+}
+
 /// A running BMC; it stops when this is dropped.
 #[derive(Debug)]
 pub struct Bmc {
     address: SocketAddr,
+    shared: Shared,
+    task: JoinHandle<()>,
 }
 
 /// Starts a BMC on its address. Needs a tokio runtime.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub async fn serve(
-    _config: BmcConfig,
-    _chassis: std::sync::Arc<dyn Chassis>,
-) -> std::io::Result<Bmc> {
-    todo!()
+pub async fn serve(config: BmcConfig, chassis: Arc<dyn Chassis>) -> io::Result<Bmc> {
+    let socket = Arc::new(UdpSocket::bind(config.address).await?);
+    let address = socket.local_addr()?;
+    let shared = Shared(Arc::new(Mutex::new(State::new(config))));
+    let task = tokio::spawn(listen(socket, shared.clone(), chassis));
+    Ok(Bmc {
+        address,
+        shared,
+        task,
+    })
 }
 
 impl Bmc {
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What is wrong with it from now on.
-    pub fn set_faults(&self, _faults: BmcFaults) {
-        todo!()
+    pub fn set_faults(&self, faults: BmcFaults) {
+        self.shared.lock().faults = faults;
     }
 
     /// What is wrong with it now.
     pub fn faults(&self) -> BmcFaults {
-        todo!()
+        self.shared.lock().faults
     }
 
     /// The boot flags that it holds.
     pub fn boot_flags(&self) -> BootFlags {
-        todo!()
+        self.shared.lock().memory.flags
     }
 
     /// What the firmware of a start that the BMC did not cause (a reboot by the guest) finds; flags for one boot are used up.
     pub fn use_boot_flags(&self) -> BootFlags {
-        todo!()
+        let mut state = self.shared.lock();
+        let faults = state.faults;
+        state.memory.use_flags(&faults)
     }
 
     /// Every Chassis Control that was accepted, in order.
     pub fn controls(&self) -> Vec<Control> {
-        todo!()
+        self.shared.lock().controls.clone()
     }
+
+    /// Sessions that are open now.
+    pub fn open_sessions(&self) -> usize {
+        self.shared.lock().open_sessions()
+    }
+
+    /// What it counted so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.lock().counters
+    }
+}
+
+impl Drop for Bmc {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Shared(Arc<Mutex<State>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock means that a test failed elsewhere; the state itself is whole after every step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+async fn listen(socket: Arc<UdpSocket>, shared: Shared, chassis: Arc<dyn Chassis>) {
+    let mut buffer = [0; 1024];
+    loop {
+        // An error belongs to an earlier reply whose receiver is gone.
+        let Ok((len, peer)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        // The chassis is called without the lock: it may ask this BMC something itself.
+        let power = chassis.power();
+        let reaction = shared.lock().react(&buffer[..len], power, Instant::now());
+        if let Some((control, boot)) = reaction.control {
+            chassis.control(control, boot);
+        }
+        if let Some(reply) = reaction.reply {
+            send(&socket, &shared, reply, peer).await;
+        }
+    }
+}
+
+async fn send(socket: &Arc<UdpSocket>, shared: &Shared, reply: Vec<u8>, peer: SocketAddr) {
+    let (faults, number) = {
+        let mut state = shared.lock();
+        state.counters.replies += 1;
+        if let Some(left) = state.faults.drop_next.checked_sub(1) {
+            state.faults.drop_next = left;
+            return;
+        }
+        (state.faults, state.counters.replies)
+    };
+    if faults
+        .drop_every
+        .is_some_and(|n| n != 0 && number.is_multiple_of(u64::from(n)))
+    {
+        return;
+    }
+    let copies = if faults.duplicate { 2 } else { 1 };
+    if faults.delay.is_zero() {
+        for _ in 0..copies {
+            // A reply that cannot be sent is a lost reply.
+            let _ = socket.send_to(&reply, peer).await;
+        }
+        return;
+    }
+    let socket = Arc::clone(socket);
+    tokio::spawn(async move {
+        tokio::time::sleep(faults.delay).await;
+        for _ in 0..copies {
+            let _ = socket.send_to(&reply, peer).await;
+        }
+    });
 }

@@ -129,6 +129,12 @@ pub enum BmcError {
         /// What is wrong with them; never the password itself.
         what: &'static str,
     },
+    /// Too many requests wait for this BMC already.
+    #[error("too many requests wait for BMC {bmc} already")]
+    QueueFull {
+        /// Where.
+        bmc: String,
+    },
     /// bootd is stopping.
     #[error("the request to BMC {bmc} was dropped because bootd is stopping")]
     Stopped {
@@ -169,6 +175,7 @@ impl BmcError {
             Self::Credentials { .. } => {
                 "set user names of at most 16 and passwords of at most 20 bytes"
             }
+            Self::QueueFull { .. } => "wait until the BMC has answered the requests before",
             Self::Stopped { .. } => "ask again when bootd runs",
         }
     }
@@ -187,6 +194,7 @@ impl BmcError {
             Self::CycleUncertain { .. } => "bmc-cycle-uncertain",
             Self::BootDeviceIgnored { .. } => "bmc-boot-device-ignored",
             Self::Credentials { .. } => "bmc-credentials-unusable",
+            Self::QueueFull { .. } => "bmc-queue-full",
             Self::Stopped { .. } => "bmc-stopped",
         }
     }
@@ -238,7 +246,11 @@ impl fmt::Display for LastAnswer {
         match self {
             Self::Never => f.write_str("it has not answered anything yet"),
             Self::Heard { what, ago } => {
-                write!(f, "its last answer was to {what}, {:.1} s ago", ago.as_secs_f64())
+                write!(
+                    f,
+                    "its last answer was to {what}, {:.1} s ago",
+                    ago.as_secs_f64()
+                )
             }
         }
     }

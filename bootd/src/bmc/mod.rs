@@ -6,15 +6,27 @@
 //! Deliberately not here: phases, retries over minutes and escalation (the reconciler's), Redfish (a later driver).
 
 mod error;
+mod lane;
+mod link;
+mod verbs;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bootd_core::secret::Secret;
-use bootd_core::wire::ipmi::{BootDevice, BootFlags};
+pub use bootd_core::secret::Secret;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use lane::{Job, Key, Lane, Reply, Retire, SuiteMemory, Verb};
+use link::Clock;
 
 pub use bootd_core::bmc::{Privilege, Suite, Timing};
-pub use bootd_core::wire::ipmi::{Firmware, PowerState, SystemGuid};
+pub use bootd_core::wire::ipmi::{
+    BootDevice, BootFlags, DeviceId, Firmware, PowerState, SystemGuid,
+};
 pub use error::{BmcError, LastAnswer, Refusal};
 
 /// The port of RMCP (IPMI v2.0 §13.1.2).
@@ -105,58 +117,211 @@ pub struct BootReadBack {
 }
 
 /// All BMCs that bootd talks to. Cheap to clone; clones share queues and sessions.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Fleet {
-    settings: Settings,
+    inner: Arc<Inner>,
 }
+
+struct Inner {
+    settings: Arc<Settings>,
+    suites: Arc<SuiteMemory>,
+    clock: Clock,
+    lanes: Mutex<BTreeMap<Key, Open>>,
+}
+
+/// The fleet's end of a lane.
+struct Open {
+    jobs: mpsc::Sender<Job>,
+    task: JoinHandle<()>,
+}
+
+/// Requests that may wait for one BMC.
+const QUEUE_MAX: usize = 64;
 
 impl Fleet {
     /// A fleet without sessions. Tasks are started by the first verb to each BMC, inside a tokio runtime.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            inner: Arc::new(Inner {
+                settings: Arc::new(settings),
+                suites: Arc::default(),
+                clock: Clock::start(),
+                lanes: Mutex::default(),
+            }),
+        }
     }
 
     /// Reads the power state.
-    pub async fn power(&self, _target: &Target) -> Result<PowerState, BmcError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`BmcError`]; so for every verb.
+    pub async fn power(&self, target: &Target) -> Result<PowerState, BmcError> {
+        self.ask(target, Verb::Power).await
     }
 
     /// Turns the machine on unless it is on, and waits until it reads so.
-    pub async fn power_on(&self, _target: &Target) -> Result<PowerOutcome, BmcError> {
-        todo!()
+    pub async fn power_on(&self, target: &Target) -> Result<PowerOutcome, BmcError> {
+        self.ask(target, |reply| Verb::Switch(PowerState::On, reply))
+            .await
     }
 
     /// Cuts the power unless it is off, and waits until it reads so.
-    pub async fn power_off(&self, _target: &Target) -> Result<PowerOutcome, BmcError> {
-        todo!()
+    pub async fn power_off(&self, target: &Target) -> Result<PowerOutcome, BmcError> {
+        self.ask(target, |reply| Verb::Switch(PowerState::Off, reply))
+            .await
+    }
+
+    /// Asks the operating system to shut down unless the machine is off, and waits until it reads off.
+    pub async fn power_soft(&self, target: &Target) -> Result<PowerOutcome, BmcError> {
+        self.ask(target, Verb::Soft).await
     }
 
     /// Cuts the power and turns it on again; a machine that is off is turned on. Never sent twice: a lost reply that the power
-    /// state does not explain is [`BmcError::CycleUncertain`].
-    pub async fn power_cycle(&self, _target: &Target) -> Result<PowerOutcome, BmcError> {
-        todo!()
+    /// state does not explain is [`BmcError::CycleUncertain`]. That the state reads "on" afterwards proves no start: look for
+    /// the machine's DHCP request.
+    pub async fn power_cycle(&self, target: &Target) -> Result<PowerOutcome, BmcError> {
+        self.ask(target, Verb::Cycle).await
     }
 
     /// Makes the next start a network boot, once.
     pub async fn boot_pxe_once(
         &self,
-        _target: &Target,
-        _firmware: Firmware,
+        target: &Target,
+        firmware: Firmware,
     ) -> Result<BootReadBack, BmcError> {
-        todo!()
+        self.ask(target, |reply| Verb::Boot(BootDevice::Pxe, firmware, reply))
+            .await
     }
 
     /// Makes the next start a boot from disk, once.
     pub async fn boot_disk_once(
         &self,
-        _target: &Target,
-        _firmware: Firmware,
+        target: &Target,
+        firmware: Firmware,
     ) -> Result<BootReadBack, BmcError> {
-        todo!()
+        self.ask(target, |reply| {
+            Verb::Boot(BootDevice::Disk, firmware, reply)
+        })
+        .await
     }
 
     /// The machine's own id as the BMC knows it.
-    pub async fn system_guid(&self, _target: &Target) -> Result<SystemGuid, BmcError> {
-        todo!()
+    pub async fn system_guid(&self, target: &Target) -> Result<SystemGuid, BmcError> {
+        self.ask(target, Verb::Guid).await
+    }
+
+    /// What kind of BMC it is.
+    pub async fn device_id(&self, target: &Target) -> Result<DeviceId, BmcError> {
+        self.ask(target, Verb::DeviceId).await
+    }
+
+    /// The suite that worked with this BMC, for storage over restarts.
+    pub fn known_suite(&self, target: &Target) -> Option<Suite> {
+        self.inner.suites.known(&key(target))
+    }
+
+    /// Tells which suite worked before this start of bootd: 17 is never given up again.
+    pub fn remember_suite(&self, target: &Target, suite: Suite) {
+        self.inner.suites.learn(&key(target), suite);
+    }
+
+    /// Closes all held sessions, so that no BMC's slots stay taken. Jobs that wait are done first.
+    pub async fn close(&self) {
+        let lanes = std::mem::take(&mut *self.inner.lanes());
+        for (_, Open { jobs, task }) in lanes {
+            drop(jobs);
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a BMC task ended badly");
+            }
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        target: &Target,
+        verb: impl FnOnce(Reply<T>) -> Verb,
+    ) -> Result<T, BmcError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job {
+            target: target.clone(),
+            verb: verb(reply),
+        })?;
+        answer.await.unwrap_or_else(|_| {
+            Err(BmcError::Stopped {
+                bmc: target.to_string(),
+            })
+        })
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), BmcError> {
+        let key = key(&job.target);
+        let bmc = job.target.to_string();
+        let mut lanes = self.inner.lanes();
+        let open = lanes.entry(key).or_insert_with_key(|key| self.start(key));
+        if open.jobs.is_closed() {
+            // The lane's task died with its runtime or by a panic.
+            *open = self.start(&crate::bmc::key(&job.target));
+        }
+        open.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => BmcError::QueueFull { bmc },
+            TrySendError::Closed(_) => BmcError::Stopped { bmc },
+        })
+    }
+
+    fn start(&self, key: &Key) -> Open {
+        let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
+        let inner = &self.inner;
+        let lane = Lane::new(
+            Arc::clone(&inner.settings),
+            Arc::clone(&inner.suites),
+            inner.clock,
+            key.clone(),
+        );
+        let exit = Exit {
+            inner: Arc::downgrade(inner),
+            key: key.clone(),
+        };
+        let task = tokio::spawn(lane.run(waiting, exit));
+        Open { jobs, task }
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet")
+            .field("lanes", &self.inner.lanes().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<Key, Open>> {
+        // Nothing under this lock can leave it half done.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(target: &Target) -> Key {
+    (target.address.clone(), target.port)
+}
+
+/// How an idle lane leaves. Jobs are sent under the fleet's lock, so a lane that sees its queue empty under it may go.
+struct Exit {
+    inner: Weak<Inner>,
+    key: Key,
+}
+
+impl Retire for Exit {
+    fn retire(&self, jobs: &mpsc::Receiver<Job>) -> bool {
+        let Some(inner) = self.inner.upgrade() else {
+            return true;
+        };
+        let mut lanes = inner.lanes();
+        if jobs.is_empty() {
+            lanes.remove(&self.key);
+            true
+        } else {
+            false
+        }
     }
 }

@@ -4,10 +4,17 @@
 //! proved that it knows it too; no algorithm but the requested ones is ever used. Deliberately not here: which suite to try
 //! after which (the shell's policy, because it needs memory), what a power verb is made of, SDR, SEL, FRU, SOL.
 
+mod crypto;
+mod session;
+mod window;
+
 use std::fmt;
 use std::time::Duration;
 
+use crate::secret::Secret;
+
 pub use crate::wire::ipmi::Privilege;
+pub use session::{Busy, Entropy, Event, Failure, Heard, Patience, Session};
 
 /// Cipher suites that we speak (IPMI v2.0 table 22-20; suite 17 from the 2009 addendum).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,5 +53,63 @@ impl Default for Timing {
             handshakes_max: 6,
             command: vec![ms(500), ms(1000), ms(2000), ms(4000), ms(4000)],
         }
+    }
+}
+
+/// Longest user name of IPMI v2.0.
+pub const USERNAME_BYTES_MAX: usize = 16;
+/// Longest password of IPMI v2.0; many BMCs keep 16 bytes only.
+pub const PASSWORD_BYTES_MAX: usize = 20;
+
+/// Who logs in, with what right and by which suite.
+#[derive(Debug, Clone)]
+pub struct Login {
+    username: String,
+    password: Secret<String>,
+    /// The privilege that the session asks for.
+    pub privilege: Privilege,
+    /// The suite that it uses.
+    pub suite: Suite,
+}
+
+/// Credentials that cannot travel in RMCP+.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadLogin {
+    /// Longer than [`USERNAME_BYTES_MAX`].
+    #[error("the user name has {got} bytes, IPMI knows at most {USERNAME_BYTES_MAX}")]
+    Username {
+        /// Its length.
+        got: usize,
+    },
+    /// Longer than [`PASSWORD_BYTES_MAX`].
+    #[error("the password has more than {PASSWORD_BYTES_MAX} bytes")]
+    Password,
+}
+
+impl Login {
+    /// Checks the lengths.
+    ///
+    /// # Errors
+    /// The user name or the password is too long.
+    pub fn new(
+        username: String,
+        password: Secret<String>,
+        privilege: Privilege,
+        suite: Suite,
+    ) -> Result<Self, BadLogin> {
+        if username.len() > USERNAME_BYTES_MAX {
+            return Err(BadLogin::Username {
+                got: username.len(),
+            });
+        }
+        if password.expose().len() > PASSWORD_BYTES_MAX {
+            return Err(BadLogin::Password);
+        }
+        Ok(Self {
+            username,
+            password,
+            privilege,
+            suite,
+        })
     }
 }
