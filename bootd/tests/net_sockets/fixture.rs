@@ -18,6 +18,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const TOKEN: &str = "s3cret-t0ken";
+/// Where nothing listens.
+pub(crate) const NO_FACTORY: &str = "http://127.0.0.1:9";
 pub(crate) const MACHINE: &str = "r1-u1";
 pub(crate) const EPOCH: Epoch = Epoch(7);
 
@@ -31,6 +33,8 @@ pub(crate) struct Script {
     pub(crate) order: Option<AgentOrder>,
     pub(crate) machine_at: BTreeMap<IpAddr, Redeemed>,
     pub(crate) store: Store,
+    /// How often an address was looked up.
+    pub(crate) lookups: u32,
     /// Everything that the desk was told, in order.
     pub(crate) told: Vec<String>,
 }
@@ -63,6 +67,7 @@ impl FakeDesk {
                 order: None,
                 machine_at: BTreeMap::from([(Ipv4Addr::LOCALHOST.into(), owner)]),
                 store: Store::Up,
+                lookups: 0,
                 told: Vec::new(),
             }),
             changed: watch::channel(0).0,
@@ -78,26 +83,33 @@ impl FakeDesk {
 
     /// Waits until the desk was told something that contains `part`.
     pub(crate) async fn told(&self, part: &str) -> String {
+        let found = |script: &Script| script.told.iter().find(|t| t.contains(part)).cloned();
+        match self.until(found).await {
+            Some(found) => found,
+            None => panic!("never told of {part:?}, only of {:#?}", self.all()),
+        }
+    }
+
+    /// Waits until addresses were looked up this often.
+    pub(crate) async fn looked_up(&self, times: u32) {
+        let enough = |script: &Script| (script.lookups >= times).then_some(());
+        assert!(self.until(enough).await.is_some(), "no {times} look-ups");
+    }
+
+    async fn until<T>(&self, look: impl Fn(&Script) -> Option<T>) -> Option<T> {
         let mut heard = self.heard.subscribe();
         let wait = async {
             loop {
                 heard.borrow_and_update();
-                let found = self
-                    .script()
-                    .told
-                    .iter()
-                    .find(|t| t.contains(part))
-                    .cloned();
-                if let Some(found) = found {
+                if let Some(found) = look(&self.script()) {
                     return found;
                 }
                 heard.changed().await.unwrap();
             }
         };
-        match tokio::time::timeout(Duration::from_secs(30), wait).await {
-            Ok(found) => found,
-            Err(_) => panic!("never told of {part:?}, only of {:#?}", self.all()),
-        }
+        tokio::time::timeout(Duration::from_secs(30), wait)
+            .await
+            .ok()
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
@@ -157,7 +169,9 @@ impl Desk for FakeDesk {
     }
 
     async fn machine_at(&self, from: IpAddr) -> Result<Option<Redeemed>, DeskError> {
-        let script = self.script();
+        let mut script = self.script();
+        script.lookups += 1;
+        self.heard.send_modify(|n| *n += 1);
         match script.store {
             Store::Up => Ok(script.machine_at.get(&from).cloned()),
             Store::Down => Err(down()),
@@ -280,17 +294,24 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        Self::with_factory("http://127.0.0.1:9").await
+        Self::with_factory(NO_FACTORY).await
     }
 
     pub(crate) async fn with_factory(factory: &str) -> Self {
+        Self::with(factory, 1_000_000).await
+    }
+
+    /// `kernel_bytes` long is the agent's kernel.
+    pub(crate) async fn with(factory: &str, kernel_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("assets")).unwrap();
         std::fs::write(at("assets/undionly.kpxe"), vec![0xb1; 70_000]).unwrap();
         std::fs::write(at("assets/snponly.efi"), vec![0x5a; 174_001]).unwrap();
         std::fs::write(at("assets/tiny"), b"tiny").unwrap();
-        std::fs::write(at("kernel"), vec![0xaa; 1_000_000]).unwrap();
+        std::fs::File::create(at("kernel"))
+            .and_then(|kernel| kernel.set_len(kernel_bytes))
+            .unwrap();
         std::fs::write(at("agent.cpio"), vec![0xbb; 500_001]).unwrap();
         std::fs::write(at("modules.cpio"), vec![0xcc; 4_002]).unwrap();
         let images = Arc::new(ImageCache::new(image_settings(&dir, factory)).unwrap());

@@ -1,5 +1,6 @@
 //! Scripts, assets, configs and the agent's calls over real HTTP and HTTPS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bootd::net::Refusal;
@@ -9,7 +10,7 @@ use prost::Message as _;
 use reqwest::{Client, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use super::fixture::{Site, Store, TOKEN, local, power_off, talos};
+use super::fixture::{NO_FACTORY, Site, Store, TOKEN, local, power_off, talos};
 use super::images::Factory;
 
 const SCRIPT: &str =
@@ -212,12 +213,25 @@ async fn assets_by_digest_and_range() {
 
 #[tokio::test]
 async fn a_transfer_that_breaks_off_is_no_fact() {
-    let site = Site::start().await;
-    let (kernel, _) = agent_urls(&site).await;
+    // More than the buffers of both ends hold.
+    let site = Site::with(NO_FACTORY, 64 * 1024 * 1024).await;
+    let desk = Arc::clone(&site.desk);
+    let (kernel, initrd) = agent_urls(&site).await;
     let mut response = site.client().get(&kernel).send().await.unwrap();
     response.chunk().await.unwrap().unwrap();
     drop(response);
+    site.client()
+        .get(&initrd)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     site.stop().await;
+    let all = desk.all();
+    assert!(all.iter().any(|t| t.contains("InitrdServed")), "{all:#?}");
+    assert!(!all.iter().any(|t| t.contains("KernelServed")), "{all:#?}");
 }
 
 #[tokio::test]
