@@ -126,7 +126,7 @@ async fn agent_urls(site: &Site) -> (String, String) {
 }
 
 #[tokio::test]
-async fn assets_by_digest_and_range() {
+async fn the_agents_initrd() {
     let site = Site::start().await;
     let (kernel, initrd) = agent_urls(&site).await;
     let client = site.client();
@@ -152,7 +152,14 @@ async fn assets_by_digest_and_range() {
     site.desk
         .told("fact r1-u1/7 InitrdServed { what: Agent }")
         .await;
+    site.stop().await;
+}
 
+#[tokio::test]
+async fn parts_of_an_asset() {
+    let site = Site::start().await;
+    let (kernel, _) = agent_urls(&site).await;
+    let client = site.client();
     let check = async |range: &str, want: (u16, usize, &str)| {
         let response = client
             .get(&kernel)
