@@ -1,5 +1,7 @@
 //! bootd's BMC driver against the simulated BMC: the verbs, and every way in which a BMC can fail them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bmc_machine;
 
 use std::sync::{Arc, OnceLock};
@@ -10,8 +12,8 @@ use acctest::bmc::{
 };
 use bmc_machine::Obedient;
 use bootd::bmc::{
-    BmcError, BootDevice, Firmware, Fleet, Kept, LastAnswer, PowerOutcome, PowerState, Refusal,
-    Secret, Settings, Suite, Target, Timing,
+    BmcError, BootDevice, CipherZero, Firmware, Fleet, Kept, LastAnswer, PowerOutcome, PowerState,
+    Refusal, Secret, Settings, Suite, Target, Timing,
 };
 
 const PASSWORD: &str = "s3cret-16-bytes!";
@@ -187,6 +189,15 @@ async fn repeated_and_late_replies() {
 }
 
 #[tokio::test]
+async fn a_closed_suite_0() {
+    let bench = Bench::start(config()).await;
+    let (fleet, target) = (&bench.fleet, &bench.target);
+    let zero = fleet.probe_cipher_zero(target).await.unwrap();
+    assert_eq!(zero, CipherZero::Refused);
+    assert_eq!(bench.bmc.counters().logins, 0, "nothing is logged into");
+}
+
+#[tokio::test]
 async fn an_operator_is_enough() {
     let mut bench = Bench::start(config()).await;
     bench.target = target(&bench.bmc, "oper", "operpass");
@@ -285,6 +296,17 @@ async fn silence_tells_what_was_heard_last() {
     bench.fault(BmcFaults::default());
     fleet.power(target).await.unwrap();
     assert_eq!(bench.bmc.counters().logins, 2, "opened again after silence");
+}
+
+#[tokio::test]
+async fn a_bmc_of_the_last_century() {
+    let bench = Bench::with_faults(BmcFaults {
+        only_ipmi15: true,
+        ..BmcFaults::default()
+    })
+    .await;
+    let error = bench.fleet.power(&bench.target).await.unwrap_err();
+    assert!(matches!(error, BmcError::NoIpmi20 { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! bootd's BMC driver against OpenIPMI's `ipmi_sim`, a BMC that is not ours: suite 3 only, keeps the boot device only.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,8 +10,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bootd::bmc::{
-    BmcError, BootDevice, Firmware, Fleet, Kept, PowerOutcome, PowerState, Privilege, Refusal,
-    Secret, Settings, Suite, Target,
+    BmcError, BootDevice, CipherZero, Firmware, Fleet, Kept, PowerOutcome, PowerState, Privilege,
+    Refusal, Secret, Settings, Suite, Target,
 };
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -197,6 +199,9 @@ async fn the_driver_controls_a_foreign_bmc() {
     assert!(guid.matches(GUID), "{guid:?}");
     let device = fleet.device_id(&target).await.unwrap();
     assert_eq!((device.device, device.product), (0, 0xf02));
+    // Its suite 0 is open: any password, or none, is right there.
+    let zero = fleet.probe_cipher_zero(&target).await.unwrap();
+    assert_eq!(zero, CipherZero::Open);
     fleet.close().await;
 }
 
