@@ -6,6 +6,8 @@
 mod propose;
 mod replace;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub(crate) use propose::{mark_unknown, propose};

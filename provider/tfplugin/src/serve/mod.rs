@@ -64,7 +64,7 @@ impl About {
 /// Why the plugin ended.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("no encrypted channel to the host")]
     Tls(#[from] tls::TlsError),
