@@ -4,5 +4,6 @@
 
 pub mod bmc;
 pub mod rack;
+pub mod site;
 pub mod talosnode;
 pub mod tf;

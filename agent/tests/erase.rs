@@ -1,5 +1,7 @@
 //! Erase orders against disks of files: what goes, what stays byte-identical, and what is refused as a whole.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod machine;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The agent against a server of the agent protocol over real TLS: what it sends, what it obeys, when it stops.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod machine;
 
 use std::io::{Read, Write};

@@ -54,3 +54,13 @@ pub mod talos {
         tonic::include_proto!("events");
     }
 }
+
+/// Terraform plugin protocol 6.
+pub mod tfplugin6 {
+    tonic::include_proto!("tfplugin6");
+}
+
+/// go-plugin's own services: broker, standard streams, shutdown.
+pub mod plugin {
+    tonic::include_proto!("plugin");
+}

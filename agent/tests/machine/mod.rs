@@ -190,7 +190,11 @@ impl DiskHandle for OpenDrive {
         match self.fault {
             Fault::ZeroUnsupported => return Err(io::ErrorKind::Unsupported.into()),
             Fault::ZeroLies => return Ok(()),
-            _ => {}
+            Fault::None
+            | Fault::DiscardSpoils
+            | Fault::SyncFails
+            | Fault::ReadFails(_)
+            | Fault::Busy => {}
         }
         self.spend()?;
         assert!(

@@ -110,6 +110,10 @@ pub struct DeskError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 )]
 pub trait Desk: Send + Sync + 'static {
     /// What this machine may netboot now. Under open registration the first sight of an unknown machine makes it `Discovered`.
+    ///
+    /// Where `asker.from` is given and the machine is known, the address is remembered as the machine's for [`Desk::machine_at`];
+    /// TFTP, asset and sink requests have nothing else to tell machines apart by. Asking has no other effect: it is also called
+    /// for boot clients that were only overheard.
     fn netboot(&self, asker: &Asker) -> impl Future<Output = Result<Netboot, DeskError>> + Send;
 
     /// The machine behind an address that spoke with a token or DHCP before (for the sinks, whose peers show no token).

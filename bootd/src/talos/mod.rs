@@ -1,1 +1,4 @@
-//! Not built yet.
+//! The Talos room: what bootd knows of Talos beside the crate `talos`.
+
+pub mod boot_args;
+pub mod events;

@@ -55,6 +55,13 @@ pub enum Fact {
         /// Why it was refused, without the token.
         why: String,
     },
+    /// A second address asked for this epoch's token: the epoch ends.
+    SecondRequester {
+        /// Who asked.
+        from: IpAddr,
+        /// Who holds it.
+        holder: IpAddr,
+    },
     /// The agent reported in this epoch; the hardware itself is stored beside the facts.
     AgentReported,
     /// The agent carried out an erase order and the proof of every disk was right.

@@ -1,0 +1,66 @@
+//! The rules of Terraform as pure functions over schemas and values. No I/O, no provider code.
+//!
+//! [`propose`] and [`mark_unknown`] make a plan, [`replacements`] names what replaces, [`settle`] makes the state after apply,
+//! [`validate`] checks a configuration. Where the host would refuse an answer, these do not give it.
+
+mod propose;
+mod replace;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub(crate) use propose::{mark_unknown, propose};
+pub(crate) use replace::replacements;
+pub(crate) use settle::{only_local_changes, partial, refreshed, settle, with_local_defaults};
+pub(crate) use validate::{WriteOnly, validate};
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::plan::Plan;
+use crate::schema::Schema;
+use crate::value::{Object, Value};
+
+/// Plans a creation (no prior state) or an update, before the resource looks at it.
+pub(crate) fn plan(schema: &Arc<Schema>, prior: Option<Object>, config: Object) -> Plan {
+    let proposed = propose(&schema.attributes, &config, prior.as_ref());
+    let changes = prior
+        .as_ref()
+        .is_none_or(|p| declared_change(schema, p, &proposed));
+    let mut planned = Value::Object(proposed);
+    if changes {
+        let empty = Object::new();
+        let before = prior.as_ref().unwrap_or(&empty);
+        planned = match prior {
+            Some(_) => mark_unknown(schema, before, &Value::Object(config.clone()), planned),
+            None => propose::mark_created(schema, &config, planned),
+        };
+    }
+    Plan {
+        schema: Arc::clone(schema),
+        prior,
+        config,
+        planned,
+        replace: BTreeSet::new(),
+        touched: changes,
+        mistakes: Vec::new(),
+    }
+}
+
+/// What the result of a data source must be: what is declared, defaults, and the rest is the provider's.
+pub(crate) fn expected(schema: &Schema, config: &Object) -> Object {
+    let proposed = Value::Object(propose(&schema.attributes, config, None));
+    match propose::mark_created(schema, config, proposed) {
+        Value::Object(expected) => expected,
+        _ => Object::new(),
+    }
+}
+
+fn declared_change(schema: &Schema, prior: &Object, proposed: &Object) -> bool {
+    schema
+        .attributes
+        .iter()
+        .filter(|a| !a.local)
+        .any(|a| prior.get(a.name()) != proposed.get(a.name()))
+}

@@ -1,0 +1,149 @@
+//! Configuration and state to a proposal, and what in it becomes "known after apply".
+//!
+//! The host's own proposal is not used: on create it holds null for nested values that the provider decides, and for sets it guesses.
+
+use std::collections::BTreeMap;
+
+use crate::schema::{Attribute, Nesting, OnUnknown, Schema, Shape};
+use crate::value::{Object, Value};
+
+/// What the configuration declares; elsewhere defaults; elsewhere the state's value where the provider decides; else null.
+pub(crate) fn propose(attributes: &[Attribute], config: &Object, prior: Option<&Object>) -> Object {
+    let one = |a: &Attribute| {
+        let before = prior.map(|p| p.get(a.name()));
+        (
+            a.name().to_owned(),
+            propose_attribute(a, config.get(a.name()), before),
+        )
+    };
+    attributes.iter().map(one).collect()
+}
+
+fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Value {
+    if a.write_only {
+        return Value::Null;
+    }
+    if config.is_null() {
+        return match (&a.default, prior) {
+            (Some(default), _) => default.clone(),
+            (None, Some(before)) if a.is_computed() => before.clone(),
+            // A null of a dynamic attribute keeps its type.
+            (None, _) => config.clone(),
+        };
+    }
+    match a.shape() {
+        Shape::Nested(nesting, inner) => over_objects(*nesting, config, prior, &|config, prior| {
+            Value::Object(propose(inner, config, prior))
+        }),
+        Shape::Plain(_) => match (&a.same_if, prior) {
+            (Some(same), Some(before))
+                if before.is_wholly_known()
+                    && !before.is_null()
+                    && config.is_wholly_known()
+                    && same(before, config) =>
+            {
+                before.clone()
+            }
+            _ => config.clone(),
+        },
+    }
+}
+
+/// Puts "known after apply" wherever the provider decides in an update.
+pub(crate) fn mark_unknown(
+    schema: &Schema,
+    prior: &Object,
+    config: &Value,
+    planned: Value,
+) -> Value {
+    match (planned, config) {
+        (Value::Object(planned), Value::Object(config)) => {
+            Value::Object(mark(&schema.attributes, config, Some(prior), planned))
+        }
+        (planned, _) => planned,
+    }
+}
+
+/// Puts "known after apply" wherever the provider decides in a creation.
+pub(super) fn mark_created(schema: &Schema, config: &Object, planned: Value) -> Value {
+    match planned {
+        Value::Object(planned) => Value::Object(mark(&schema.attributes, config, None, planned)),
+        other => other,
+    }
+}
+
+fn mark(
+    attributes: &[Attribute],
+    config: &Object,
+    prior: Option<&Object>,
+    mut planned: Object,
+) -> Object {
+    for a in attributes {
+        let before = prior.map(|p| p.get(a.name()));
+        let value = mark_attribute(a, config.get(a.name()), before, planned.take(a.name()));
+        planned.put(a.name(), value);
+    }
+    planned
+}
+
+fn mark_attribute(a: &Attribute, config: &Value, prior: Option<&Value>, planned: Value) -> Value {
+    if a.write_only || config.is_unknown() {
+        return planned;
+    }
+    if config.is_null() {
+        let decided = a.is_computed() && a.default.is_none();
+        return match (decided, a.on_unknown, prior) {
+            (false, _, _) => planned,
+            (true, OnUnknown::KeepState, Some(before)) => before.clone(),
+            (true, _, _) => Value::Unknown,
+        };
+    }
+    match a.shape() {
+        // Inside sets nothing is the provider's to decide (a rule of schemas).
+        Shape::Plain(_) | Shape::Nested(Nesting::Set, _) => planned,
+        Shape::Nested(nesting, inner) => over_objects(*nesting, config, prior, &|config, prior| {
+            let again = propose(inner, config, prior);
+            Value::Object(mark(inner, config, prior, again))
+        }),
+    }
+}
+
+/// Rebuilds a nested value object by object, each with the state's object of the same place.
+fn over_objects(
+    nesting: Nesting,
+    config: &Value,
+    prior: Option<&Value>,
+    build: &dyn Fn(&Object, Option<&Object>) -> Value,
+) -> Value {
+    let one = |config: &Value, prior: Option<&Value>| match config {
+        Value::Object(o) => build(o, prior.and_then(Value::as_object)),
+        other => other.clone(),
+    };
+    match (nesting, config) {
+        (Nesting::Single, config) => one(config, prior),
+        (Nesting::List, Value::List(es)) => {
+            let before = |i: usize| prior.and_then(|p| p.elements().get(i));
+            Value::List(
+                es.iter()
+                    .enumerate()
+                    .map(|(i, e)| one(e, before(i)))
+                    .collect(),
+            )
+        }
+        (Nesting::Set, Value::Set(es)) => Value::set(es.iter().map(|e| one(e, None))),
+        (Nesting::Map, Value::Map(es)) => {
+            let empty = BTreeMap::new();
+            let before = if let Some(Value::Map(p)) = prior {
+                p
+            } else {
+                &empty
+            };
+            Value::Map(
+                es.iter()
+                    .map(|(k, e)| (k.clone(), one(e, before.get(k))))
+                    .collect(),
+            )
+        }
+        (_, other) => other.clone(),
+    }
+}

@@ -1,0 +1,147 @@
+//! Checks of a configuration, offline. All problems are collected.
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::path::Path;
+use crate::schema::{Attribute, Nesting, Rule, Schema, Shape};
+use crate::value::{Object, Type, Value};
+
+/// Does the host know write-only attributes?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteOnly {
+    /// It keeps them out of plan and state.
+    Allowed,
+    /// It would store them.
+    Refused,
+}
+
+/// Checks validators, rules, and what the host cannot hold.
+pub(crate) fn validate(schema: &Schema, config: &Object, host: WriteOnly, found: &mut Diagnostics) {
+    Check { host, found }.object(&schema.attributes, &schema.rules, config, &Path::root());
+}
+
+struct Check<'a> {
+    host: WriteOnly,
+    found: &'a mut Diagnostics,
+}
+
+impl Check<'_> {
+    fn object(&mut self, attributes: &[Attribute], rules: &[Rule], object: &Object, at: &Path) {
+        for rule in rules {
+            rule.check(object, at, self.found);
+        }
+        for a in attributes {
+            self.attribute(a, object.get(a.name()), &at.clone().attr(a.name()));
+        }
+    }
+
+    fn attribute(&mut self, a: &Attribute, value: &Value, at: &Path) {
+        if value.is_null() {
+            return;
+        }
+        if a.write_only && self.host == WriteOnly::Refused {
+            self.found.push(
+                Diagnostic::error("Write-only attribute not supported")
+                    .detail(format!(
+                        "`{at}` is write-only, and this host would store it."
+                    ))
+                    .hint("use Terraform or OpenTofu 1.11 or later, or the attribute's plain twin")
+                    .at(at.clone()),
+            );
+        }
+        let before = self.found.iter().count();
+        self.null_elements(a.shape(), value, at);
+        if self.found.iter().count() == before {
+            self.validators(a, value, at);
+        }
+        if let Shape::Nested(nesting, inner) = a.shape() {
+            self.nested(*nesting, a, inner, value, at);
+        }
+    }
+
+    fn validators(&mut self, a: &Attribute, value: &Value, at: &Path) {
+        let mut broken = Vec::new();
+        for validator in &a.validators {
+            validator.check(value, at, &mut broken);
+        }
+        for one in broken {
+            let secret = a.sensitive || a.write_only;
+            let why = if secret {
+                "this value is not (it is sensitive and not shown)"
+            } else {
+                &one.why
+            };
+            self.found.push(
+                Diagnostic::error("Invalid attribute value")
+                    .detail(format!("`{}` must be {}: {why}.", one.path, one.must_be))
+                    .at(one.path),
+            );
+        }
+    }
+
+    fn nested(
+        &mut self,
+        nesting: Nesting,
+        a: &Attribute,
+        inner: &[Attribute],
+        value: &Value,
+        at: &Path,
+    ) {
+        let mut one = |value: &Value, at: Path| {
+            if let Value::Object(o) = value {
+                self.object(inner, &a.rules, o, &at);
+            }
+        };
+        match (nesting, value) {
+            (Nesting::List, Value::List(es)) => {
+                (0u64..)
+                    .zip(es)
+                    .for_each(|(i, e)| one(e, at.clone().index(i)));
+            }
+            (Nesting::Map, Value::Map(es)) => {
+                es.iter().for_each(|(k, e)| one(e, at.clone().key(k)))
+            }
+            // The path of the set, then the attribute, is the nearest that can be said.
+            (Nesting::Set, Value::Set(es)) => es.iter().for_each(|e| one(e, at.clone())),
+            (_, single) => one(single, at.clone()),
+        }
+    }
+
+    /// Terraform lets elements be null; no provider code expects it.
+    fn null_elements(&mut self, shape: &Shape, value: &Value, at: &Path) {
+        let collection = match shape {
+            Shape::Nested(nesting, _) => *nesting != Nesting::Single,
+            Shape::Plain(ty) => matches!(ty, Type::List(_) | Type::Set(_) | Type::Map(_)),
+        };
+        if !collection {
+            return;
+        }
+        let nulls: Vec<_> = match value {
+            Value::Map(es) => es
+                .iter()
+                .filter(|(_, e)| e.is_null())
+                .map(|(k, _)| at.clone().key(k))
+                .collect(),
+            Value::List(es) => (0u64..)
+                .zip(es)
+                .filter(|(_, e)| e.is_null())
+                .map(|(i, _)| at.clone().index(i))
+                .collect(),
+            _ => value
+                .elements()
+                .iter()
+                .filter(|e| e.is_null())
+                .map(|_| at.clone())
+                .collect(),
+        };
+        for path in nulls {
+            self.found.push(
+                Diagnostic::error("Null element")
+                    .detail(format!(
+                        "`{path}` is null, and elements of `{at}` must have a value."
+                    ))
+                    .hint("leave the element out, for example with `[for x in … : x if x != null]`")
+                    .at(path),
+            );
+        }
+    }
+}
