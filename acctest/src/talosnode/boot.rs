@@ -140,6 +140,7 @@ pub async fn run(node: &Arc<Node>, mut orders: mpsc::Receiver<Command>) -> Over 
 
 async fn sequences(node: &Arc<Node>) -> Over {
     node.pause(Duration::from_secs(20)).await;
+    node.point_sinks(None);
     play(node, INITIALIZE).await;
     let survey = match source::survey(node).await {
         Ok(survey) => survey,
