@@ -175,12 +175,11 @@ async fn sequences(node: &Arc<Node>) -> Over {
     node.events.emit(events::phase("config", Edge::Stop));
     node.events.emit(events::sequence("initialize", Edge::Stop));
     node.events.emit(events::sequence("install", Edge::Start));
-    let apid = apid::Door::configured(node);
     if survey.meta.is_none() {
         return install(node, &config, &address).await;
     }
     node.events.emit(events::sequence("install", Edge::Stop));
-    boot(node, &survey, &address, apid).await
+    boot(node, &survey, &address).await
 }
 
 /// `talos.experimental.wipe=system`: wipes what counts as a system disk and restarts, every time.
@@ -211,6 +210,7 @@ async fn install(node: &Arc<Node>, config: &Config, address: &str) -> Over {
     node.events.emit(events::task("install", Edge::Start));
     node.machine.stage("talos", "installing");
     node.set_status(MachineStage::Installing, Vec::new());
+    let _apid = apid::Door::configured(node);
     node.events
         .emit(events::address(&node.hostname(), vec![address.to_owned()]));
     if node.machine.faults.has(Fault::NeverInstalls) {
@@ -277,7 +277,7 @@ async fn write_disk(node: &Arc<Node>, config: &Config) -> Result<(), String> {
     written.await.map_err(|error| error.to_string())
 }
 
-async fn boot(node: &Arc<Node>, survey: &Survey, address: &str, apid: apid::Door) -> Over {
+async fn boot(node: &Arc<Node>, survey: &Survey, address: &str) -> Over {
     node.machine.stage("talos", "booting");
     let mut unmet = unmet_at_start();
     unmet.push((
@@ -287,6 +287,7 @@ async fn boot(node: &Arc<Node>, survey: &Survey, address: &str, apid: apid::Door
     node.set_status(MachineStage::Booting, unmet);
     node.events
         .emit(events::address(&node.hostname(), vec![address.to_owned()]));
+    let apid = apid::Door::configured(node);
     play(node, BOOT).await;
     cluster::run(node, survey, apid).await
 }
