@@ -1,4 +1,8 @@
 //! Ladders of the proxy DHCP core: what each firmware sent on the wire, and the one datagram that answers it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test stop it, as its own unwraps do"
+)]
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -82,7 +86,9 @@ fn ladder(packet: &Packet, from: &str, door: Door) -> String {
     let from: SocketAddrV4 = from.parse().unwrap();
     let ask = match hear(&packet.bytes(), from, door, US) {
         Heard::Ask(ask) => ask,
-        other => return format!("{other:?}"),
+        heard @ (Heard::Seen(_) | Heard::Rival { .. } | Heard::Ignore(_)) => {
+            return format!("{heard:?}");
+        }
     };
     let has = |name: &str| ASSETS.contains(&name);
     let offerings = Offerings {

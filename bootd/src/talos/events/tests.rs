@@ -16,7 +16,7 @@ const RECORDED: &str = include_str!("../../../tests/data/boot-events.txt");
 fn recorded(line: &str) -> (String, Event) {
     let mut words = line.split_whitespace();
     let (id, kind) = (words.next().unwrap(), words.next().unwrap());
-    let rest = line.splitn(2, kind).nth(1).unwrap().trim();
+    let rest = line.split_once(kind).unwrap().1.trim();
     let (name, action) = rest.rsplit_once(' ').unwrap_or((rest, ""));
     let event = match kind {
         "SequenceEvent" => Event::Sequence(sequence(name, action, None)),
