@@ -1,5 +1,7 @@
 //! bootd's BMC driver against the simulated BMC: the verbs, and every way in which a BMC can fail them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bmc_machine;
 
 use std::sync::{Arc, OnceLock};
@@ -10,8 +12,8 @@ use acctest::bmc::{
 };
 use bmc_machine::Obedient;
 use bootd::bmc::{
-    BmcError, BootDevice, Firmware, Fleet, Kept, LastAnswer, PowerOutcome, PowerState, Refusal,
-    Secret, Settings, Suite, Target, Timing,
+    BmcError, BootDevice, CipherZero, Firmware, Fleet, Kept, LastAnswer, PowerOutcome, PowerState,
+    Refusal, Secret, Settings, Suite, Target, Timing,
 };
 
 const PASSWORD: &str = "s3cret-16-bytes!";
@@ -77,6 +79,24 @@ impl Bench {
 
     async fn with_faults(faults: BmcFaults) -> Self {
         Self::start(BmcConfig { faults, ..config() }).await
+    }
+
+    /// A BMC without memory of its sessions on the same address.
+    async fn restart(&mut self, config: BmcConfig) {
+        let address = self.bmc.address();
+        let elsewhere = serve(BmcConfig::new("", ""), self.machine.clone());
+        drop(std::mem::replace(&mut self.bmc, elsewhere.await.unwrap()));
+        self.bmc = loop {
+            // The old socket is closed by its aborted task, which may take a turn.
+            let config = BmcConfig {
+                address,
+                ..config.clone()
+            };
+            match serve(config, self.machine.clone()).await {
+                Ok(bmc) => break bmc,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
     }
 
     fn fault(&self, faults: BmcFaults) {
@@ -166,6 +186,15 @@ async fn repeated_and_late_replies() {
     ] {
         Bench::with_faults(faults).await.story().await;
     }
+}
+
+#[tokio::test]
+async fn a_closed_suite_0() {
+    let bench = Bench::start(config()).await;
+    let (fleet, target) = (&bench.fleet, &bench.target);
+    let zero = fleet.probe_cipher_zero(target).await.unwrap();
+    assert_eq!(zero, CipherZero::Refused);
+    assert_eq!(bench.bmc.counters().logins, 0, "nothing is logged into");
 }
 
 #[tokio::test]
@@ -270,24 +299,23 @@ async fn silence_tells_what_was_heard_last() {
 }
 
 #[tokio::test]
+async fn a_bmc_of_the_last_century() {
+    let bench = Bench::with_faults(BmcFaults {
+        only_ipmi15: true,
+        ..BmcFaults::default()
+    })
+    .await;
+    let error = bench.fleet.power(&bench.target).await.unwrap_err();
+    assert!(matches!(error, BmcError::NoIpmi20 { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_bmc_that_forgot_the_session_is_logged_into_again() {
-    let bench = Bench::start(config()).await;
+    let mut bench = Bench::start(config()).await;
     bench.fleet.power(&bench.target).await.unwrap();
-    let address = bench.bmc.address();
-    drop(bench.bmc);
-    let again = loop {
-        // The old socket is closed by its aborted task, which may take a turn.
-        let config = BmcConfig {
-            address,
-            ..config()
-        };
-        match serve(config, bench.machine.clone()).await {
-            Ok(bmc) => break bmc,
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
+    bench.restart(config()).await;
     bench.fleet.power(&bench.target).await.unwrap();
-    assert_eq!(again.counters().logins, 1);
+    assert_eq!(bench.bmc.counters().logins, 1);
 }
 
 #[tokio::test]
@@ -326,11 +354,11 @@ async fn a_lying_power_status() {
         ),
         "{error:?}"
     );
-    // A cycle is refused by the state that is true, and then turned into a start.
-    assert_eq!(
-        fleet.power_cycle(target).await.unwrap(),
-        PowerOutcome::Already
-    );
+    assert_eq!(bench.machine.starts(), []);
+    // A cycle is refused by the state that is true; then it is started.
+    let cycled = fleet.power_cycle(target).await.unwrap();
+    assert_eq!(cycled, PowerOutcome::Changed);
+    assert_eq!(bench.machine.starts(), [Flags::NONE]);
 }
 
 #[tokio::test]
@@ -387,22 +415,26 @@ async fn boot_flags_that_are_not_kept() {
 
 #[tokio::test]
 async fn no_way_down_from_suite_17() {
-    let bench = Bench::start(config()).await;
+    let three = vec![acctest::bmc::Suite::Three];
+    let mut bench = Bench::start(config()).await;
     bench.fleet.power(&bench.target).await.unwrap();
-    let three_only = BmcConfig {
-        suites: vec![acctest::bmc::Suite::Three],
-        ..config()
-    };
-    let other = Bench::start(three_only).await;
     // What a person sees when the BMC's firmware, or somebody in between, suddenly refuses 17.
-    let fleet = Fleet::new(settings());
-    fleet.remember_suite(&other.target, Suite::Seventeen);
-    let error = fleet.power(&other.target).await.unwrap_err();
+    bench
+        .restart(BmcConfig {
+            suites: three,
+            ..config()
+        })
+        .await;
+    let error = bench.fleet.power(&bench.target).await.unwrap_err();
     assert!(
         matches!(&error, BmcError::SuiteNotOffered { tried, .. } if tried[..] == [Suite::Seventeen]),
         "{error:?}"
     );
-    assert_eq!(other.bmc.counters().logins, 0);
+    assert_eq!(bench.bmc.counters().logins, 0);
+    // The memory can be carried over a restart of bootd.
+    let fleet = Fleet::new(settings());
+    fleet.remember_suite(&bench.target, Suite::Seventeen);
+    assert!(fleet.power(&bench.target).await.is_err());
 }
 
 #[tokio::test]

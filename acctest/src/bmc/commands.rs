@@ -93,10 +93,10 @@ impl Memory {
     }
 
     /// Commands that need no session; `None` for all others.
-    pub(super) fn sessionless(&self, request: &Request<'_>) -> Option<Done> {
+    pub(super) fn sessionless(&self, request: &Request<'_>, faults: &BmcFaults) -> Option<Done> {
         match (request.netfn, request.cmd) {
             (APP, 0x37) => Some(data(self.guid)),
-            (APP, 0x38) => Some(channel_capabilities(request.data)),
+            (APP, 0x38) => Some(channel_capabilities(request.data, faults)),
             (APP, 0x54) => Some(self.cipher_suites(request.data)),
             _ => None,
         }
@@ -131,7 +131,7 @@ impl Memory {
                 just(code::LENGTH)
             }
             _ => self
-                .sessionless(request)
+                .sessionless(request, faults)
                 .unwrap_or_else(|| just(code::UNKNOWN_COMMAND)),
         }
     }
@@ -259,8 +259,9 @@ fn set_privilege(level: u8, caller: &Caller) -> Done {
 }
 
 /// Get Channel Authentication Capabilities (§22.13): RMCP+ only, user names needed.
-fn channel_capabilities(request: &[u8]) -> Done {
+fn channel_capabilities(request: &[u8], faults: &BmcFaults) -> Done {
     match request {
+        [_, _] if faults.only_ipmi15 => data([1, 0x04, 0x04, 0, 0, 0, 0, 0]),
         [channel, _] if channel & 0x80 != 0 => data([1, 0x80, 0x04, 0x02, 0, 0, 0, 0]),
         [_, _] => data([1, 0, 0x04, 0, 0, 0, 0, 0]),
         _ => just(code::LENGTH),

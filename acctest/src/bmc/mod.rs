@@ -71,6 +71,8 @@ pub struct BmcFaults {
     pub delay: Duration,
     /// Hears nothing, says nothing.
     pub silent: bool,
+    /// Speaks IPMI 1.5 only: says so when asked and hears no handshake.
+    pub only_ipmi15: bool,
     /// No password is right.
     pub refuse_login: bool,
     /// Says so about the power, whatever is true.

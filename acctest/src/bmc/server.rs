@@ -99,6 +99,7 @@ impl State {
         let reply = match wire::read(datagram) {
             Some(Inbound::Ping(tag)) => Some(wire::pong(tag)),
             Some(Inbound::Sessionless(message, wrapper)) => self.sessionless(message, wrapper),
+            Some(Inbound::Handshake(..)) if self.faults.only_ipmi15 => None,
             Some(Inbound::Handshake(0x10, payload)) => self.open_session(payload, now),
             Some(Inbound::Handshake(0x12, payload)) => self.rakp1(payload, now),
             Some(Inbound::Handshake(_, payload)) => self.rakp3(payload, now),
@@ -113,7 +114,7 @@ impl State {
 
     fn sessionless(&self, message: &[u8], wrapper: Wrapper) -> Option<Vec<u8>> {
         let request = wire::read_request(message)?;
-        let done = self.memory.sessionless(&request)?;
+        let done = self.memory.sessionless(&request, &self.faults)?;
         let answer = request.answer(done.completion, &done.data);
         Some(wire::wrap_sessionless(&answer, wrapper))
     }

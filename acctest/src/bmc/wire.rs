@@ -235,7 +235,7 @@ impl SessionKeys {
     pub(super) fn seal(&self, console: u32, sequence: u32, message: &[u8]) -> Vec<u8> {
         let mut plain = message.to_vec();
         let mut pad = 0u8;
-        while (plain.len() + 1) % 16 != 0 {
+        while !(plain.len() + 1).is_multiple_of(16) {
             pad += 1;
             plain.push(pad);
         }
@@ -249,7 +249,7 @@ impl SessionKeys {
         let mut out = vec![6, 0, 0xff, 7];
         push_plus(&mut out, 0xc0, console, sequence, &payload);
         let mut fill = 0u8;
-        while (out.len() - 4 + 2) % 4 != 0 {
+        while !(out.len() - 4 + 2).is_multiple_of(4) {
             out.push(0xff);
             fill += 1;
         }

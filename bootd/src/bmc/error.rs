@@ -46,6 +46,14 @@ pub enum BmcError {
         /// What was tried, in order.
         tried: Vec<Suite>,
     },
+    /// Open Session stays without an answer, and the channel says that it has no IPMI v2.0 sessions. The hint is not authenticated.
+    #[error(
+        "BMC {bmc} does not answer Open Session and says that it offers IPMI 1.5 sessions only, which bootd never speaks"
+    )]
+    NoIpmi20 {
+        /// Where.
+        bmc: String,
+    },
     /// A command was refused with a completion code.
     #[error("BMC {bmc} refused {command}: {what} (completion code {code:#04x})")]
     Completion {
@@ -161,8 +169,12 @@ impl BmcError {
                 "check address, VLAN and that IPMI over LAN is enabled in the BMC"
             }
             Self::SuiteNotOffered { .. } => "enable cipher suite 17 (or 3) in the BMC",
+            Self::NoIpmi20 { .. } => "enable IPMI 2.0 (RMCP+) over LAN in the BMC",
+            Self::Completion { code: 0xd4, .. } => {
+                "give the user at least the OPERATOR privilege on the LAN channel"
+            }
             Self::Completion { .. } | Self::Protocol { .. } => {
-                "compare the BMC's firmware version with docs/hardware.md"
+                "try the same with ipmitool; if that works, report the BMC's model and this message"
             }
             Self::Unreachable { .. } => {
                 "check the address and port, and the route to the BMC network"
@@ -186,6 +198,7 @@ impl BmcError {
             Self::Refused { .. } => "bmc-refused-login",
             Self::Silent { .. } => "bmc-silent",
             Self::SuiteNotOffered { .. } => "bmc-suite-not-offered",
+            Self::NoIpmi20 { .. } => "bmc-no-ipmi-2",
             Self::Completion { .. } => "bmc-refused-command",
             Self::Unreachable { .. } => "bmc-unreachable",
             Self::Protocol { .. } => "bmc-protocol",
@@ -259,4 +272,82 @@ impl fmt::Display for LastAnswer {
 fn suites(tried: &[Suite]) -> String {
     let names: Vec<String> = tried.iter().map(ToString::to_string).collect();
     names.join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every sentence that a person can read, with its next step.
+    #[test]
+    fn gallery() {
+        let bmc = || "10.0.8.14:623".to_owned();
+        let refused = |why| BmcError::Refused {
+            bmc: bmc(),
+            user: "metal".to_owned(),
+            why,
+        };
+        let silent = |last_answer| BmcError::Silent {
+            bmc: bmc(),
+            asked: "Open Session",
+            waited: Duration::from_millis(9200),
+            last_answer,
+        };
+        let errors = [
+            refused(Refusal::WrongPassword),
+            refused(Refusal::UnknownUser),
+            refused(Refusal::Privilege),
+            refused(Refusal::Other { status: 0x12 }),
+            silent(LastAnswer::Never),
+            silent(LastAnswer::Heard {
+                what: "Get Chassis Status",
+                ago: Duration::from_millis(61_340),
+            }),
+            BmcError::SuiteNotOffered {
+                bmc: bmc(),
+                tried: vec![Suite::Seventeen, Suite::Three],
+            },
+            BmcError::NoIpmi20 { bmc: bmc() },
+            BmcError::Completion {
+                bmc: bmc(),
+                command: "Chassis Control (power on)",
+                code: 0xd4,
+                what: "insufficient privilege",
+            },
+            BmcError::Unreachable {
+                bmc: bmc(),
+                source: Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            },
+            BmcError::Protocol {
+                bmc: bmc(),
+                asked: "Get Chassis Status",
+                what: "the answer is too short",
+            },
+            BmcError::NoSlot { bmc: bmc() },
+            BmcError::PowerNotFollowing {
+                bmc: bmc(),
+                command: "Chassis Control (power on)",
+                wanted: PowerState::On,
+                seen: PowerState::Off,
+                waited: Duration::from_secs(30),
+            },
+            BmcError::CycleUncertain { bmc: bmc() },
+            BmcError::BootDeviceIgnored {
+                bmc: bmc(),
+                wanted: BootDevice::Pxe,
+                kept: BootDevice::NoOverride,
+            },
+            BmcError::Credentials {
+                bmc: bmc(),
+                what: "the password has more than 20 bytes",
+            },
+            BmcError::QueueFull { bmc: bmc() },
+            BmcError::Stopped { bmc: bmc() },
+        ];
+        let text: Vec<String> = errors
+            .iter()
+            .map(|e| format!("{}\n  {e}\n  hint: {}", e.reason(), e.hint()))
+            .collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
 }

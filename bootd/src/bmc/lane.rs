@@ -7,13 +7,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bootd_core::bmc::{BadLogin, Failure, Heard, Login, Patience, Suite};
-use bootd_core::wire::ipmi::{self, BootDevice, Command, Firmware, PowerState, Repeat, SystemGuid};
+use bootd_core::bmc::{BadLogin, CipherZero, Failure, Heard, Login, Patience, Suite};
+use bootd_core::wire::ipmi::{
+    self, BootDevice, ChannelHint, Command, Firmware, PowerState, Repeat, SystemGuid,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::{BmcError, LastAnswer, Refusal};
-use super::link::{Answered, Clock, Link, LinkError};
+use super::link::{Answered, Clock, Link, LinkError, probe_cipher_zero};
 use super::{BootReadBack, PowerOutcome, Settings, Target};
 
 /// Where an answer goes.
@@ -33,6 +35,7 @@ pub(super) enum Verb {
     Boot(BootDevice, Firmware, Reply<BootReadBack>),
     Guid(Reply<SystemGuid>),
     DeviceId(Reply<ipmi::DeviceId>),
+    CipherZero(Reply<CipherZero>),
 }
 
 impl Verb {
@@ -44,6 +47,7 @@ impl Verb {
             Self::Boot(_, _, reply) => reply.is_closed(),
             Self::Guid(reply) => reply.is_closed(),
             Self::DeviceId(reply) => reply.is_closed(),
+            Self::CipherZero(reply) => reply.is_closed(),
         }
     }
 }
@@ -153,6 +157,7 @@ impl Lane {
             }
             Verb::Guid(reply) => drop(reply.send(self.guid(&target).await)),
             Verb::DeviceId(reply) => drop(reply.send(self.device_id(&target).await)),
+            Verb::CipherZero(reply) => drop(reply.send(self.cipher_zero(&target).await)),
         }
     }
 
@@ -270,6 +275,13 @@ impl Lane {
                     return Ok(link);
                 }
                 Err(LinkError::Failed(Failure::SuiteNotOffered)) => tried.push(*suite),
+                Err(LinkError::Failed(Failure::Silent { .. }))
+                    if link.hint() == Some(ChannelHint::Only15) =>
+                {
+                    return Err(BmcError::NoIpmi20 {
+                        bmc: target.to_string(),
+                    });
+                }
                 Err(error) => return Err(self.explain(target, error, start.elapsed())),
             }
         }
@@ -277,6 +289,23 @@ impl Lane {
             bmc: target.to_string(),
             tried,
         })
+    }
+
+    async fn cipher_zero(&mut self, target: &Target) -> Result<CipherZero, BmcError> {
+        let start = Instant::now();
+        let asked = match resolve(target).await {
+            Ok(address) => probe_cipher_zero(address, &self.settings.timing).await,
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                let asked = "Open Session";
+                let silent = LinkError::Failed(Failure::Silent { asked });
+                Err(self.explain(target, silent, start.elapsed()))
+            }
+            Err(error) => Err(self.explain(target, LinkError::Io(error), start.elapsed())),
+        }
     }
 
     async fn hang_up(&mut self) {

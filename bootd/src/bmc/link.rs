@@ -5,9 +5,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bootd_core::bmc::{Entropy, Event, Failure, Heard, Login, Patience, Session, Timing};
+use bootd_core::bmc::{
+    CipherZero, CipherZeroProbe, Entropy, Event, Failure, Heard, Login, Patience, Session, Timing,
+};
 use bootd_core::id::Timestamp;
-use bootd_core::wire::ipmi::Command;
+use bootd_core::wire::ipmi::{ChannelHint, Command};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
@@ -53,6 +55,37 @@ impl From<io::Error> for LinkError {
 /// An answer: completion code and data.
 pub(super) type Answered = (u8, Vec<u8>);
 
+/// Asks about cipher suite 0; `None` if no answer came.
+pub(super) async fn probe_cipher_zero(
+    bmc: SocketAddr,
+    timing: &Timing,
+) -> io::Result<Option<CipherZero>> {
+    let socket = connect(bmc).await?;
+    let probe = CipherZeroProbe::new(&entropy()?);
+    let mut buffer = [0; 1024];
+    for wait in &timing.handshake {
+        socket.send(&probe.question()).await?;
+        let end = Instant::now() + *wait;
+        while let Ok(received) = tokio::time::timeout_at(end, socket.recv(&mut buffer)).await {
+            if let Some(answer) = probe.read(&buffer[..received?]) {
+                return Ok(Some(answer));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A socket that hears this BMC only.
+async fn connect(bmc: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match bmc {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(bmc).await?;
+    Ok(socket)
+}
+
 pub(super) struct Link {
     socket: UdpSocket,
     session: Session,
@@ -67,14 +100,8 @@ impl Link {
         timing: Timing,
         clock: Clock,
     ) -> io::Result<Self> {
-        let any: IpAddr = match bmc {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        socket.connect(bmc).await?;
         Ok(Self {
-            socket,
+            socket: connect(bmc).await?,
             session: Session::new(login, timing),
             clock,
         })
@@ -120,6 +147,10 @@ impl Link {
 
     pub(super) const fn heard(&self) -> Option<Heard> {
         self.session.heard()
+    }
+
+    pub(super) const fn hint(&self) -> Option<ChannelHint> {
+        self.session.hint()
     }
 
     async fn event(&mut self) -> io::Result<Event> {

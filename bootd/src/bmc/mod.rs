@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use lane::{Job, Key, Lane, Reply, Retire, SuiteMemory, Verb};
 use link::Clock;
 
-pub use bootd_core::bmc::{Privilege, Suite, Timing};
+pub use bootd_core::bmc::{CipherZero, Privilege, Suite, Timing};
 pub use bootd_core::wire::ipmi::{
     BootDevice, BootFlags, DeviceId, Firmware, PowerState, SystemGuid,
 };
@@ -213,6 +213,11 @@ impl Fleet {
     /// What kind of BMC it is.
     pub async fn device_id(&self, target: &Target) -> Result<DeviceId, BmcError> {
         self.ask(target, Verb::DeviceId).await
+    }
+
+    /// Asks whether the BMC would open a session without any password. Sends no login and no command; needs no credentials.
+    pub async fn probe_cipher_zero(&self, target: &Target) -> Result<CipherZero, BmcError> {
+        self.ask(target, Verb::CipherZero).await
     }
 
     /// The suite that worked with this BMC, for storage over restarts.

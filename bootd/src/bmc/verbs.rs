@@ -101,10 +101,19 @@ impl Lane {
             }
             Err(BmcError::Completion {
                 code: WRONG_STATE, ..
-            }) => self.switch(target, PowerState::On).await,
+            }) => self.start_though_on(target).await,
             Err(BmcError::Silent { .. }) => self.cycle_without_answer(target).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// The BMC said "on" and then that a machine in this state cannot be cycled: it is off, or it lies about being on. Turning
+    /// on, without reading first, is right in both cases.
+    async fn start_though_on(&mut self, target: &Target) -> Result<PowerOutcome, BmcError> {
+        let command = Command::ChassisControl(ChassisControl::On);
+        self.command(target, command).await?;
+        self.follow(target, command, PowerState::On).await?;
+        Ok(PowerOutcome::Changed)
     }
 
     /// The cycle's reply was lost. Only "off" proves that it happened, and then turning on is a repetition that harms nothing.

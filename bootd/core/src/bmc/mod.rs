@@ -5,6 +5,8 @@
 //! after which (the shell's policy, because it needs memory), what a power verb is made of, SDR, SEL, FRU, SOL.
 
 mod crypto;
+mod event;
+mod probe;
 mod session;
 mod window;
 
@@ -14,7 +16,9 @@ use std::time::Duration;
 use crate::secret::Secret;
 
 pub use crate::wire::ipmi::Privilege;
-pub use session::{Busy, Entropy, Event, Failure, Heard, Patience, Session};
+pub use event::{Busy, Entropy, Event, Failure, Heard, Patience};
+pub use probe::{CipherZero, CipherZeroProbe};
+pub use session::Session;
 
 /// Cipher suites that we speak (IPMI v2.0 table 22-20; suite 17 from the 2009 addendum).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,114 +14,22 @@
 //!
 //! Deliberately not here: choice of suite, reopening after silence, meaning of command data.
 
+mod state;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::crypto::{Keys, same};
+use super::event::{Busy, Entropy, Event, Failure, Heard, Patience};
 use super::window::Window;
 use super::{Login, Timing};
 use crate::id::Timestamp;
 use crate::wire::ipmi::{self, ChannelHint, Command, Envelope, Repeat};
 use crate::wire::rmcp::{self, Answer, Datagram, Opened, PayloadKind, Protection, Rakp2, Rakp4};
-
-/// Random bytes for one call: enough for whatever the call may need, never used twice.
-#[derive(Clone, Copy)]
-pub struct Entropy(pub [u8; 40]);
-
-impl Entropy {
-    fn session_id(&self) -> u32 {
-        let id = u32::from_le_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]);
-        // Zero means "outside any session".
-        if id == 0 { 1 } else { id }
-    }
-
-    const fn tag(&self) -> u8 {
-        self.0[4]
-    }
-
-    fn block(&self) -> [u8; 16] {
-        let mut block = [0; 16];
-        block.copy_from_slice(&self.0[8..24]);
-        block
-    }
-}
-
-/// What a session tells its owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The session is open and has its privilege: commands may be submitted.
-    Opened,
-    /// The answer to the submitted command.
-    Answered {
-        /// Completion code.
-        completion: u8,
-        /// Data after it.
-        data: Vec<u8>,
-    },
-    /// The session did not come to be. It is over.
-    Failed(Failure),
-    /// A command stayed without an answer. The session is over.
-    Lost {
-        /// The command.
-        asked: &'static str,
-    },
-    /// The session was closed. It is over.
-    Closed,
-}
-
-/// Why a session did not come to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The BMC says that it does not support the suite's algorithms.
-    SuiteNotOffered,
-    /// The BMC's proof does not fit our password.
-    WrongPassword,
-    /// No such user.
-    UnknownUser,
-    /// The user may not have the privilege.
-    Privilege,
-    /// No free session.
-    NoSlot,
-    /// The BMC chose algorithms that were not proposed.
-    OtherAlgorithms,
-    /// RAKP 4 does not fit: the BMC mixes another key in (K_G), or speaks another dialect.
-    KeyMismatch,
-    /// Another RMCP+ status.
-    Status {
-        /// The message that was answered so.
-        asked: &'static str,
-        /// The status.
-        status: u8,
-    },
-    /// No answer to this message, all restarts included.
-    Silent {
-        /// The message.
-        asked: &'static str,
-    },
-}
-
-/// The newest thing that the BMC answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
-    /// The message that it answered.
-    pub what: &'static str,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// How long a command waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// All waits of [`Timing::command`].
-    Full,
-    /// The first two only: for the first command after a pause, when the BMC may have dropped the session and stays silent.
-    Short,
-}
-
-/// A command was submitted while the session could not take one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the session is not open, or a command is in flight")]
-pub struct Busy;
+use state::{Flight, Live, Naming, Proving, Purpose, State};
 
 /// One session, from its opening to its end. A new one is made after it is over.
 pub struct Session {
@@ -139,67 +47,6 @@ pub struct Session {
     events: VecDeque<Event>,
     heard: Option<Heard>,
     hint: Option<ChannelHint>,
-}
-
-enum State {
-    Idle,
-    /// Channel capabilities were asked for; a hint only.
-    Asking {
-        rq_seq: u8,
-    },
-    Opening {
-        console: u32,
-        tag: u8,
-    },
-    /// RAKP 1 is out.
-    Naming(Naming),
-    /// RAKP 3 is out.
-    Proving(Proving),
-    Live(Live),
-    Over,
-}
-
-struct Naming {
-    console: u32,
-    bmc: u32,
-    tag: u8,
-    random: [u8; 16],
-}
-
-struct Proving {
-    console: u32,
-    bmc: u32,
-    tag: u8,
-    keys: Keys,
-    /// What RAKP 4 must prove.
-    expected: Vec<u8>,
-}
-
-struct Live {
-    console: u32,
-    bmc: u32,
-    keys: Keys,
-    /// Outbound session sequence number that was used last.
-    sequence: u32,
-    window: Window,
-    rq_seq: u8,
-    flight: Option<Flight>,
-}
-
-#[derive(Clone, Copy)]
-struct Flight {
-    command: Command,
-    purpose: Purpose,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// Our own Set Session Privilege at the start.
-    Raise,
-    /// The owner's command.
-    Ask(Patience),
-    /// Our own Close Session at the end.
-    Close,
 }
 
 const OPEN_SESSION: &str = "Open Session";
