@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 use std::io;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use metal_proto::metal::v1::{AgentErase, AgentResult, Disk, DiskResult, EraseDisk};
-use sha2::{Digest, Sha256};
 
 use crate::gpt::Rewritten;
 use crate::plan::{After, Extent, Plan, PlanError};
@@ -272,7 +272,7 @@ fn write_and_prove<P: Platform>(
     if wrong {
         return Err(Failure::StillThere(survey.signatures.join(", ")));
     }
-    let mut digest = Sha256::new();
+    let mut digest = Context::new(&SHA256);
     digest.update(nonce);
     let mut probe = vec![0; PROBE_BYTES as usize];
     for at in probes.iter().copied() {
@@ -280,7 +280,7 @@ fn write_and_prove<P: Platform>(
             .map_err(|source| Failure::ReadBack { at, source })?;
         digest.update(&probe);
     }
-    Ok((digest.finalize().to_vec(), describe(facts, &survey)))
+    Ok((digest.finish().as_ref().to_vec(), describe(facts, &survey)))
 }
 
 fn sound(survey: &Survey) -> bool {

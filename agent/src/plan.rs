@@ -337,7 +337,7 @@ mod tests {
         #[test]
         fn extents_are_sets_of_bytes(a in prop::collection::vec(extent(), 0..8), b in prop::collection::vec(extent(), 0..8)) {
             let covers = |set: &[Extent], byte: u64| set.iter().any(|e| e.first <= byte && byte < e.end);
-            let (one, two) = (merge(a.clone(), 1, 512), merge(b.clone(), 1, 512));
+            let (one, two) = (merge(a.clone(), 1, 512), merge(b, 1, 512));
             let left = subtract(&one, &two);
             for byte in 0..600 {
                 prop_assert_eq!(covers(&one, byte), covers(&a, byte) && byte < 512);

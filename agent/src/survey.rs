@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::gpt::{Copy, Table};
 use crate::platform::DiskHandle;
@@ -115,9 +115,9 @@ impl Survey {
         for copy in [Copy::Primary, Copy::Backup] {
             tables.extend(Table::read(disk, bytes, block, copy)?);
         }
-        let mut digest = Sha256::new();
+        let mut digest = Context::new(&SHA256);
         digest.update(b"metal fingerprint 1");
-        digest.update(bytes.to_le_bytes());
+        digest.update(&bytes.to_le_bytes());
         let (own, ends_zero) = disk_marks(disk, bytes, &mut digest)?;
         let mut partitions = partitions_of(disk, bytes, &tables, &own)?;
         for table in &tables {
@@ -134,7 +134,7 @@ impl Survey {
             marks: own.iter().map(|mark| (mark.offset, mark.bytes)).collect(),
             signatures: Vec::new(),
             blank: false,
-            fingerprint: hex(&digest.finalize()),
+            fingerprint: hex(digest.finish().as_ref()),
         };
         survey.signatures = survey.name_all(&own, ends_zero);
         survey.blank = survey.signatures.is_empty();
@@ -196,13 +196,14 @@ enum EndsZero {
 fn disk_marks<D: DiskHandle>(
     disk: &mut D,
     bytes: u64,
-    digest: &mut Sha256,
+    digest: &mut Context,
 ) -> io::Result<(Vec<Mark>, EndsZero)> {
     let mut read = |offset: u64, into: &mut [u8]| disk.read_at(offset, into);
     let mut window = Window::open(&mut read, bytes)?;
     digest.update(window.head());
     digest.update(window.tail());
-    let zero = window.head().iter().chain(window.tail()).all(|b| *b == 0);
+    let zeros = vec![0; window.head().len()];
+    let zero = window.head() == zeros && window.tail() == zeros;
     let marks = probe(&mut window)?;
     Ok((marks, if zero { EndsZero::Yes } else { EndsZero::No }))
 }
@@ -360,13 +361,13 @@ fn read_slots<D: DiskHandle>(disk: &mut D, at: u64) -> io::Result<Vec<Slot>> {
 fn look_inside<D: DiskHandle>(
     disk: &mut D,
     partition: &mut Partition,
-    digest: &mut Sha256,
+    digest: &mut Context,
 ) -> io::Result<()> {
     let first = partition.first;
     let mut read = |offset: u64, into: &mut [u8]| disk.read_at(first + offset, into);
     let mut window = Window::open(&mut read, partition.bytes)?;
-    digest.update(first.to_le_bytes());
-    digest.update(partition.bytes.to_le_bytes());
+    digest.update(&first.to_le_bytes());
+    digest.update(&partition.bytes.to_le_bytes());
     let head = window.head();
     digest.update(&head[..head.len().min(PARTITION_SAMPLE)]);
     let tail = window.tail();
@@ -382,7 +383,7 @@ fn look_inside<D: DiskHandle>(
 }
 
 /// Evenly spread samples: content that moved between the ends is noticed with some luck, for a bounded cost.
-fn sample<D: DiskHandle>(disk: &mut D, bytes: u64, digest: &mut Sha256) -> io::Result<()> {
+fn sample<D: DiskHandle>(disk: &mut D, bytes: u64, digest: &mut Context) -> io::Result<()> {
     let mut block = vec![0; SAMPLE];
     let step = (bytes / SAMPLES) & !(SAMPLE as u64 - 1);
     if step == 0 {
