@@ -106,10 +106,12 @@ impl<T> Field<T> {
 impl<T: FieldType> Field<T> {
     /// Unknown also where `T` cannot hold the value.
     pub(crate) fn from_value_or_unknown(value: &Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Unknown => Self::Unknown,
-            _ => T::from_value(value).map_or(Self::Unknown, Self::Known),
+        if value.is_null() {
+            Self::Null
+        } else if value.is_unknown() {
+            Self::Unknown
+        } else {
+            T::from_value(value).map_or(Self::Unknown, Self::Known)
         }
     }
 }

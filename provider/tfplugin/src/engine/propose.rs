@@ -66,9 +66,10 @@ pub(crate) fn mark_unknown(
 
 /// Puts "known after apply" wherever the provider decides in a creation.
 pub(super) fn mark_created(schema: &Schema, config: &Object, planned: Value) -> Value {
-    match planned {
-        Value::Object(planned) => Value::Object(mark(&schema.attributes, config, None, planned)),
-        other => other,
+    if let Value::Object(planned) = planned {
+        Value::Object(mark(&schema.attributes, config, None, planned))
+    } else {
+        planned
     }
 }
 
@@ -115,9 +116,11 @@ fn over_objects(
     prior: Option<&Value>,
     build: &dyn Fn(&Object, Option<&Object>) -> Value,
 ) -> Value {
-    let one = |config: &Value, prior: Option<&Value>| match config {
-        Value::Object(o) => build(o, prior.and_then(Value::as_object)),
-        other => other.clone(),
+    let one = |config: &Value, prior: Option<&Value>| {
+        let before = prior.and_then(Value::as_object);
+        config
+            .as_object()
+            .map_or_else(|| config.clone(), |o| build(o, before))
     };
     match (nesting, config) {
         (Nesting::Single, config) => one(config, prior),

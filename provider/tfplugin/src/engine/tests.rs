@@ -50,7 +50,7 @@ fn small(ty: &Type) -> BoxedStrategy<Value> {
         Type::Map(_) => proptest::collection::btree_map("[kl]", words, 0..3)
             .prop_map(Value::Map)
             .boxed(),
-        _ => words.boxed(),
+        Type::String | Type::Object(_) | Type::Tuple(_) | Type::Dynamic => words.boxed(),
     }
 }
 
