@@ -41,6 +41,12 @@ impl<T> fmt::Debug for Name<T> {
     }
 }
 
+impl<T> AsRef<str> for Name<T> {
+    fn as_ref(&self) -> &str {
+        self.name()
+    }
+}
+
 impl<T> From<Name<T>> for String {
     fn from(name: Name<T>) -> Self {
         name.name().to_owned()
@@ -367,6 +373,28 @@ impl<T: FieldType> FieldType for BTreeMap<String, T> {
 
     fn into_value(self) -> Value {
         Value::Map(self.into_iter().map(|(k, e)| (k, e.into_value())).collect())
+    }
+}
+
+/// A value without rules inside, for example an object that comes whole from another resource: every attribute of it must be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plain<T>(pub T);
+
+impl<T: FieldType> FieldType for Plain<T> {
+    fn shape() -> Shape {
+        Shape::Plain(T::shape().ty())
+    }
+
+    fn validators() -> Vec<Validator> {
+        T::validators()
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        T::from_value(value).map(Self)
+    }
+
+    fn into_value(self) -> Value {
+        self.0.into_value()
     }
 }
 
