@@ -84,6 +84,7 @@
 mod arbitrary;
 mod codec;
 mod context;
+mod declare;
 mod diagnostics;
 pub mod duration;
 mod engine;
