@@ -22,7 +22,9 @@ pub(super) fn normal(leaf: Leaf, node: &Node) -> Result<Node, &'static str> {
             Kind::Int => Some(Node::text(print_duration(
                 crate::yaml::integer(text).ok_or(what)?,
             ))),
-            _ => parse_duration(text).map(|ns| Node::text(print_duration(ns))),
+            Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp | Kind::Text => {
+                parse_duration(text).map(|ns| Node::text(print_duration(ns)))
+            }
         },
         Leaf::FileMode => crate::yaml::integer(text)
             .map(|mode| Node::new(Value::Scalar(Scalar::raw(Kind::Int, format!("0o{mode:o}"))))),
@@ -31,7 +33,9 @@ pub(super) fn normal(leaf: Leaf, node: &Node) -> Result<Node, &'static str> {
         Leaf::HardwareAddress => Some(Node::text(text.to_ascii_lowercase())),
         Leaf::PortRange => match scalar.kind {
             Kind::Int => crate::yaml::integer(text).map(Node::integer),
-            _ => Some(Node::text(text)),
+            Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp | Kind::Text => {
+                Some(Node::text(text))
+            }
         },
         Leaf::ArgumentValue | Leaf::Other | Leaf::Base64 | Leaf::Expression => {
             Some(Node::text(text))
