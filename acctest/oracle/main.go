@@ -28,20 +28,20 @@ import (
 )
 
 type options struct {
-	InstallDisk   string              `json:"install_disk"`
-	InstallImage  string              `json:"install_image"`
-	DNSDomain     string              `json:"dns_domain"`
-	SANs          []string            `json:"additional_sans"`
-	Mirrors       map[string][]string `json:"registry_mirrors"`
-	RegistryCA    map[string]string   `json:"registry_ca"`
-	Insecure      []string            `json:"registry_insecure"`
-	Sysctls       map[string]string   `json:"sysctls"`
-	Allow         bool                `json:"allow_scheduling_on_control_planes"`
-	Discovery     *bool               `json:"discovery"`
-	KubeSpan      *bool               `json:"kubespan"`
-	CNIURL        string              `json:"cni_url"`
-	CNI           string              `json:"cni"`
-	LocalPort     int                 `json:"local_api_server_port"`
+	InstallDisk  string              `json:"install_disk"`
+	InstallImage string              `json:"install_image"`
+	DNSDomain    string              `json:"dns_domain"`
+	SANs         []string            `json:"additional_sans"`
+	Mirrors      map[string][]string `json:"registry_mirrors"`
+	RegistryCA   map[string]string   `json:"registry_ca"`
+	Insecure     []string            `json:"registry_insecure"`
+	Sysctls      map[string]string   `json:"sysctls"`
+	Allow        bool                `json:"allow_scheduling_on_control_planes"`
+	Discovery    *bool               `json:"discovery"`
+	KubeSpan     *bool               `json:"kubespan"`
+	CNIURL       string              `json:"cni_url"`
+	CNI          string              `json:"cni"`
+	LocalPort    int                 `json:"local_api_server_port"`
 }
 
 type input struct {
