@@ -1,6 +1,7 @@
 //! The boot daemon's shell: sockets, store, clock and jobs around `bootd-core`.
 
 pub mod api;
+pub mod authority;
 pub mod bmc;
 pub mod config;
 pub mod images;

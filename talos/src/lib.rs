@@ -3,6 +3,8 @@
 //! All rooms but `client` (behind the feature of that name) are pure: no sockets, no files; time and randomness arrive
 //! as arguments. They never depend on the client.
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 pub mod disks;
 pub mod patch;

@@ -1,105 +1,89 @@
-//! `bootd`: `init` makes a site, `serve` runs it.
-//!
-//! The only place that exits. `serve` prints one line, `ready`, on standard output once everything is bound.
+//! The boot daemon: `bootd init` makes a site, `bootd serve` runs it.
+#![expect(
+    clippy::print_stdout,
+    reason = "`ready` on stdout is what scripts wait for"
+)]
 
 use std::error::Error;
-use std::io::Write;
-use std::net::Ipv4Addr;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bootd::config::Config;
+use bootd::{authority, serve};
 use clap::{Parser, Subcommand};
-use tokio_util::sync::CancellationToken;
 
-/// The boot daemon.
+/// The boot daemon of one site.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Verb,
+    verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Makes a new site: CA, server certificate, admin.bundle, a sample bootd.toml.
+    /// Makes the CA, the server's certificate, the sealing key and admin.bundle.
     Init {
-        /// The IPv4 address that machines and clients reach this bootd at.
+        /// The address that machines and clients reach bootd at.
         #[arg(long)]
-        advertise: Ipv4Addr,
-        /// The state directory to make.
-        #[arg(long, default_value = "/var/lib/bootd")]
+        advertise: String,
+        /// The state directory.
+        #[arg(long, default_value = ".")]
         dir: PathBuf,
     },
-    /// Runs the site until SIGTERM or SIGINT.
+    /// Serves until it is told to stop.
     Serve {
         /// The configuration.
-        #[arg(long, default_value = "/var/lib/bootd/bootd.toml")]
+        #[arg(long, default_value = "bootd.toml")]
         config: PathBuf,
     },
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Verb::Init { advertise, dir } => bootd::api::init::run(&dir, advertise).map_err(Into::into),
-        Verb::Serve { config } => serve(&config),
+    let outcome = match Arguments::parse().verb {
+        Verb::Init { advertise, dir } => {
+            authority::init(&dir, &advertise).map_err(|e| Box::new(e) as Box<dyn Error>)
+        }
+        Verb::Serve { config } => run(&config),
     };
-    match done {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            complain(failure.as_ref());
+        Err(error) => {
+            complain(error.as_ref());
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
+fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("BOOTD_LOG")
-                .unwrap_or_else(|_| "info".into()),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
     let config = Config::read(path)?;
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
-        let stop = CancellationToken::new();
-        tokio::spawn(stop_on_signal(stop.clone()));
-        bootd::serve::run(config, stop, ready)
-            .await
-            .map_err(Into::into)
+        let site = serve::start(config).await?;
+        println!("ready");
+        std::io::stdout().flush()?;
+        site.until_stopped().await?;
+        Ok(())
     })
 }
 
-async fn stop_on_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// The error and its causes, once.
+fn complain(error: &dyn Error) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
     }
-    stop.cancel();
-}
-
-fn ready() {
-    let mut out = std::io::stdout();
-    // Nobody may be listening any more; that is no reason to stop.
-    let _ = writeln!(out, "ready").and_then(|()| out.flush());
-}
-
-/// The whole chain, once.
-fn complain(failure: &dyn Error) {
-    let mut text = failure.to_string();
-    let mut source = failure.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    let _ = writeln!(std::io::stderr(), "error: {text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -76,7 +76,8 @@ impl Store {
         fit: &str,
         claim: Claim,
     ) -> Result<Taken> {
-        self.write(async |db| {
+        let taken = self
+            .write(async |db| {
             let Some(mut record) = machines::load(db, machine).await? else {
                 return Ok(Taken::Lost);
             };
@@ -126,7 +127,9 @@ impl Store {
             machines::save(db, &record).await?;
             Ok(Taken::Yes)
         })
-        .await
+        .await?;
+        self.waker(machine).notify_one();
+        Ok(taken)
     }
 }
 

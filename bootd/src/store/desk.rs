@@ -167,7 +167,7 @@ impl Desk for Store {
         let Some(owner) = self.at(from).await? else {
             return Ok(());
         };
-        self.write(async |db| {
+        self.write(async |db| -> Result<()> {
             if seen_before(db, &owner.machine, id).await? {
                 return Ok(());
             }
@@ -183,6 +183,7 @@ impl Desk for Store {
             Ok(())
         })
         .await?;
+        self.waker(&owner.machine).notify_one();
         Ok(())
     }
 
@@ -224,19 +225,22 @@ impl Store {
     }
 
     async fn register(&self, identity: Identity) -> Result<MachineId> {
-        self.write(async |db| {
-            if let Some(id) = machines::find(db, &identity).await? {
-                return Ok(id);
-            }
-            let mac = identity.mac.map(|m| m.to_string()).unwrap_or_default();
-            let id = MachineId(format!("m-{}", mac.replace(':', "")));
-            let record = Record::new(id.clone(), identity, now());
-            let line = NewLine::new("dhcp", "unknown machine seen, registered");
-            timeline::append(db, &id, record.machine.epoch, now(), &line).await?;
-            machines::save(db, &record).await?;
-            Ok(id)
-        })
-        .await
+        let id = self
+            .write(async |db| {
+                if let Some(id) = machines::find(db, &identity).await? {
+                    return Ok(id);
+                }
+                let mac = identity.mac.map(|m| m.to_string()).unwrap_or_default();
+                let id = MachineId(format!("m-{}", mac.replace(':', "")));
+                let record = Record::new(id.clone(), identity, now());
+                let line = NewLine::new("dhcp", "unknown machine seen, registered");
+                timeline::append(db, &id, record.machine.epoch, now(), &line).await?;
+                machines::save(db, &record).await?;
+                Ok(id)
+            })
+            .await?;
+        self.repopulate();
+        Ok(id)
     }
 
     async fn at(&self, from: IpAddr) -> Result<Option<Redeemed>> {
@@ -274,7 +278,7 @@ impl Store {
         epoch: Epoch,
         from: IpAddr,
     ) -> Result<Result<String, Refusal>> {
-        self.write(async |db| {
+        let minted = self.write(async |db| {
             let Some(mut record) = machines::load(db, machine).await? else {
                 return Ok(Err(Refusal::NoWindow));
             };
@@ -336,7 +340,11 @@ impl Store {
                 }
             }
         })
-        .await
+        .await?;
+        if minted.is_err() {
+            self.waker(machine).notify_one();
+        }
+        Ok(minted)
     }
 
     async fn redeem_token(&self, token: &str, from: IpAddr) -> Result<Result<Redeemed, Refusal>> {

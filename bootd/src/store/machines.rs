@@ -222,7 +222,9 @@ impl Store {
         id: &MachineId,
         work: impl FnOnce(&mut Record, &mut Journal) -> T,
     ) -> Result<Option<T>> {
-        self.write(async |db| change(db, id, work).await).await
+        let value = self.write(async |db| change(db, id, work).await).await?;
+        self.waker(id).notify_one();
+        Ok(value)
     }
 
     /// Stores a phase: the only place. Refused (`false`) if the machine's epoch is not the one that was decided on.
@@ -283,7 +285,10 @@ impl Store {
             }
             Ok(())
         })
-        .await
+        .await?;
+        self.repopulate();
+        self.waker(id).notify_one();
+        Ok(())
     }
 }
 

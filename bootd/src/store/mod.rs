@@ -18,16 +18,17 @@ mod timeline;
 #[cfg(test)]
 mod story;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use bootd_core::id::Timestamp;
+use bootd_core::id::{MachineId, Timestamp};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use claims::{ClaimRow, Taken};
 pub use docs::{Doc, Kind};
@@ -71,6 +72,8 @@ struct Inner {
     writer: tokio::sync::Mutex<()>,
     seal: Seal,
     changed: watch::Sender<u64>,
+    population: watch::Sender<u64>,
+    wakers: Mutex<BTreeMap<MachineId, Arc<Notify>>>,
     registration: Registration,
 }
 
@@ -95,6 +98,8 @@ impl Store {
                 writer: tokio::sync::Mutex::new(()),
                 seal,
                 changed: watch::Sender::new(0),
+                population: watch::Sender::new(0),
+                wakers: Mutex::default(),
                 registration,
             }),
         })
@@ -124,6 +129,23 @@ impl Store {
         self.inner
             .changed
             .send_modify(|number| *number = number.wrapping_add(1));
+    }
+
+    /// A number that grows when a machine comes or goes.
+    pub fn population(&self) -> watch::Receiver<u64> {
+        self.inner.population.subscribe()
+    }
+
+    fn repopulate(&self) {
+        self.inner
+            .population
+            .send_modify(|number| *number = number.wrapping_add(1));
+    }
+
+    /// Wakes whoever tends this machine.
+    pub(crate) fn waker(&self, id: &MachineId) -> Arc<Notify> {
+        let mut wakers = self.inner.wakers.lock().unwrap_or_else(|e| e.into_inner());
+        Arc::clone(wakers.entry(id.clone()).or_default())
     }
 
     /// Runs `work` in one write transaction and tells the watchers.

@@ -103,7 +103,10 @@ impl Store {
             .await?;
             Ok(())
         })
-        .await
+        .await?;
+        self.repopulate();
+        self.waker(&id).notify_one();
+        Ok(())
     }
 }
 

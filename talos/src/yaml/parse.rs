@@ -50,6 +50,14 @@ pub fn parse_documents(text: &str) -> Result<Vec<Node>, ParseError> {
             Event::Alias(id) => builder.alias(id, line)?,
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.as_deref().map(|t| format!("{}{}", t.handle, t.suffix));
+                if builder.waits_for_key()
+                    && matches!(style, ScalarStyle::Plain)
+                    && tag.is_none()
+                    && text == "<<"
+                {
+                    builder.merge_key(line);
+                    continue;
+                }
                 let scalar = scalar(&text, style, tag.as_deref());
                 builder.value(line, Value::Scalar(scalar), anchor)?;
             }
@@ -57,7 +65,7 @@ pub fn parse_documents(text: &str) -> Result<Vec<Node>, ParseError> {
                 builder.open(line, Open::Sequence(Vec::new()), anchor)?;
             }
             Event::MappingStart(anchor, _) => {
-                builder.open(line, Open::Mapping(Mapping::default(), None), anchor)?;
+                builder.open(line, Open::Mapping(Pairs::default()), anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => builder.close()?,
         }
@@ -78,8 +86,16 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&str>) -> Scalar {
 
 enum Open {
     Sequence(Vec<Node>),
-    /// Entries so far, and a key that waits for its value.
-    Mapping(Mapping, Option<(usize, Key)>),
+    Mapping(Pairs),
+}
+
+#[derive(Default)]
+struct Pairs {
+    entries: Mapping,
+    /// A key that waits for its value.
+    key: Option<(usize, Key)>,
+    /// Values of `<<`: they give the keys that are absent in the end.
+    merges: Vec<Node>,
 }
 
 enum Key {
@@ -104,12 +120,21 @@ impl Builder {
                 format!("nested deeper than {DEPTH_MAX} levels"),
             ));
         }
-        if let Some((_, Open::Mapping(_, key @ None), _)) = self.stack.last_mut() {
-            let _ = key;
+        if self.waits_for_key() {
             return Err(error(line, "a key must be a single value"));
         }
         self.stack.push((line, open, anchor));
         Ok(())
+    }
+
+    fn waits_for_key(&self) -> bool {
+        matches!(self.stack.last(), Some((_, Open::Mapping(pairs), _)) if pairs.key.is_none())
+    }
+
+    fn merge_key(&mut self, line: usize) {
+        if let Some((_, Open::Mapping(pairs), _)) = self.stack.last_mut() {
+            pairs.key = Some((line, Key::Merge));
+        }
     }
 
     fn close(&mut self) -> Result<(), ParseError> {
@@ -118,7 +143,12 @@ impl Builder {
         };
         let value = match open {
             Open::Sequence(items) => Value::Sequence(items),
-            Open::Mapping(mapping, _) => Value::Mapping(mapping),
+            Open::Mapping(mut pairs) => {
+                for source in &pairs.merges {
+                    merge_into(&mut pairs.entries, source)?;
+                }
+                Value::Mapping(pairs.entries)
+            }
         };
         self.value(line, value, anchor)
     }
@@ -145,10 +175,10 @@ impl Builder {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some((_, Open::Sequence(items), _)) => items.push(node),
-            Some((_, Open::Mapping(mapping, key), _)) => match key.take() {
-                None => *key = Some((line, key_of(node)?)),
-                Some((line, Key::Name(name))) => put(mapping, line, name, node)?,
-                Some((line, Key::Merge)) => merge_into(mapping, line, &node)?,
+            Some((_, Open::Mapping(pairs), _)) => match pairs.key.take() {
+                None => pairs.key = Some((line, key_of(node)?)),
+                Some((line, Key::Name(name))) => put(&mut pairs.entries, line, name, node)?,
+                Some((_, Key::Merge)) => pairs.merges.push(node),
             },
         }
         Ok(())
@@ -158,7 +188,6 @@ impl Builder {
 fn key_of(node: Node) -> Result<Key, ParseError> {
     let line = node.line;
     match node.value {
-        Value::Scalar(s) if s.kind == Kind::Text && s.text == "<<" => Ok(Key::Merge),
         Value::Scalar(s) => Ok(Key::Name(s.text)),
         Value::Sequence(_) | Value::Mapping(_) => Err(error(line, "a key must be a single value")),
     }
@@ -173,7 +202,7 @@ fn put(mapping: &mut Mapping, line: usize, key: String, value: Node) -> Result<(
     Ok(())
 }
 
-fn merge_into(mapping: &mut Mapping, line: usize, from: &Node) -> Result<(), ParseError> {
+fn merge_into(mapping: &mut Mapping, from: &Node) -> Result<(), ParseError> {
     match &from.value {
         Value::Mapping(source) => {
             for entry in source {
@@ -183,10 +212,8 @@ fn merge_into(mapping: &mut Mapping, line: usize, from: &Node) -> Result<(), Par
             }
             Ok(())
         }
-        Value::Sequence(items) => items
-            .iter()
-            .try_for_each(|item| merge_into(mapping, line, item)),
-        Value::Scalar(_) => Err(error(line, "a merge key needs a mapping")),
+        Value::Sequence(items) => items.iter().try_for_each(|item| merge_into(mapping, item)),
+        Value::Scalar(_) => Err(error(from.line, "a merge key needs a mapping")),
     }
 }
 

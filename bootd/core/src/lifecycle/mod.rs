@@ -8,7 +8,7 @@ mod boot;
 mod decide;
 mod disks;
 pub mod facts;
-mod hardware;
+pub mod hardware;
 mod install;
 mod ladder;
 mod machine;

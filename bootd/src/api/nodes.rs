@@ -1,0 +1,676 @@
+//! Secrets, nodes and clusters: stated here, worked off by the reconciler and the Talos jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bootd_core::id::MachineId;
+use bootd_core::lifecycle::{ConfigState, DiskId, Goal, Hold, Phase, Target};
+use bootd_core::secret::Secret;
+use metal_proto::metal::v1 as pb;
+use prost::Message as _;
+use talos::secrets::{Bundle, Role, system_entropy};
+use talos::version::{Contract, Generator};
+
+use super::status::{ApiError, Story, no_such};
+use super::words::{name, timestamp};
+use super::{Api, machine};
+use crate::store::{Doc, Kind, Record, StoreError, now};
+use crate::talos::{
+    Bootstrap, ClusterState, NodeState, Rendered, SecretsState, contract, installer_of,
+    kubernetes_access, remarks, render, secrets, set_status, status, talos_access,
+};
+
+/// Revision of our rendering.
+const RENDER_REV: u32 = 1;
+/// Longest life of a talosconfig.
+const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Api {
+    pub(super) async fn put_secrets(
+        &self,
+        config: pb::SecretsConfig,
+    ) -> Result<pb::Secrets, ApiError> {
+        name(&config.name, "name")?;
+        let contract = contract(&config.talos_version).map_err(|e| bad_version(&config, &e))?;
+        if let Some(mut doc) = self.store.doc(Kind::Secrets, &config.name).await? {
+            let mut state: SecretsState = status(&doc);
+            let was = pb::SecretsConfig::decode(doc.config.as_slice())
+                .map_err(|_| StoreError::Damaged("docs"))?;
+            if was.talos_version != config.talos_version {
+                return Err(
+                    Story::new("birth-version", "A cluster's birth version never changes")
+                        .detail(format!(
+                            "{} was made for {}.",
+                            config.name, was.talos_version
+                        ))
+                        .hint("to upgrade Talos, edit talos_version of the metal_image.")
+                        .at("talos_version")
+                        .invalid(),
+                );
+            }
+            state.deleted_at = None;
+            doc.config = config.encode_to_vec();
+            set_status(&mut doc, &state);
+            self.store.put_doc(Kind::Secrets, &doc).await?;
+            return self.read_secrets(&config.name).await;
+        }
+        // The RSA key takes most of a second.
+        let made = tokio::task::spawn_blocking(move || {
+            Bundle::generate(
+                Generator::V1_13,
+                contract,
+                jiff::Timestamp::now(),
+                &mut system_entropy,
+            )
+        });
+        let bundle = made.await.ok().and_then(Result::ok).ok_or_else(|| {
+            Story::new("no-keys", "Secrets could not be made")
+                .detail("the cryptographic library refused to make a key.")
+                .hint("look into bootd's log.")
+                .not_now()
+        })?;
+        let mut doc = Doc::new(config.name.clone(), config.encode_to_vec());
+        set_status(
+            &mut doc,
+            &SecretsState {
+                contract: minor(&config.talos_version),
+                render_rev: RENDER_REV,
+                fingerprint: bundle.fingerprint(),
+                deleted_at: None,
+            },
+        );
+        doc.sealed = Some(Secret::new(
+            bundle.to_secrets_yaml().expose().as_bytes().to_vec(),
+        ));
+        self.store.put_doc(Kind::Secrets, &doc).await?;
+        self.read_secrets(&config.name).await
+    }
+
+    pub(super) async fn read_secrets(&self, id: &str) -> Result<pb::Secrets, ApiError> {
+        let (config, state, _) = secrets(&self.store, id)
+            .await?
+            .ok_or_else(|| no_such("secrets", id))?;
+        Ok(pb::Secrets {
+            id: config.name.clone(),
+            fingerprint: state.fingerprint,
+            contract: state.contract,
+            render_rev: state.render_rev,
+            config: Some(config),
+        })
+    }
+
+    pub(super) async fn delete_secrets(&self, id: &str) -> Result<pb::Empty, ApiError> {
+        let Some(mut doc) = self.store.doc(Kind::Secrets, id).await? else {
+            return Ok(pb::Empty {});
+        };
+        let config = pb::SecretsConfig::decode(doc.config.as_slice())
+            .map_err(|_| StoreError::Damaged("docs"))?;
+        if config.deletion_protection {
+            return Err(protected("secrets", id));
+        }
+        let mut state: SecretsState = status(&doc);
+        state.deleted_at = Some(now());
+        set_status(&mut doc, &state);
+        self.store.put_doc(Kind::Secrets, &doc).await?;
+        Ok(pb::Empty {})
+    }
+
+    pub(super) async fn plan_node(
+        &self,
+        request: pb::PlanNodeRequest,
+    ) -> Result<pb::PlanNodeResponse, ApiError> {
+        let config = request.config.unwrap_or_default();
+        let before = self.store.doc(Kind::Node, &node_id(&config)?).await?;
+        let change = change_class(before.as_ref(), &config);
+        let mut answer = pb::PlanNodeResponse {
+            change: change.into(),
+            ..Default::default()
+        };
+        let id = machine(&config.server_id);
+        let record = self.store.machine(&id).await?;
+        let held = record.as_ref().is_some_and(has_live_claim);
+        if !held && request.planned_claim.is_none() {
+            answer.remarks.push(unclaimed(&config).refuses());
+            return Ok(answer);
+        }
+        let Some(record) = record.filter(|r| r.machine.report.is_some()) else {
+            answer.remarks.push(uninspected(&config).refuses());
+            return Ok(answer);
+        };
+        let facts = config.cluster.clone().unwrap_or_default();
+        let (bundle, contract) = match secrets(&self.store, &facts.secrets_id).await? {
+            Some((words, _, bundle)) => (Arc::new(bundle), version_of(&words)?),
+            None => match self.jobs.sample(&request.planned_contract).await {
+                Some(sample) => (
+                    sample,
+                    contract(&request.planned_contract)
+                        .map_err(|_| no_such("secrets", &facts.secrets_id))?,
+                ),
+                None => return Err(no_such("secrets", &facts.secrets_id)),
+            },
+        };
+        match self.render(&config, &bundle, contract, &record) {
+            Err(ApiError::Invalid(detail)) => answer.remarks.push(Story::from(detail).refuses()),
+            Err(other) => return Err(other),
+            Ok(rendered) => {
+                answer.rendered = talos::redact::redact(rendered.config.expose(), &bundle);
+                if installs(&record) {
+                    let allow = match &request.planned_claim {
+                        Some(planned) => planned.allow_wipe.clone(),
+                        None => self.allow_wipe(&record).await?,
+                    };
+                    if let Some(report) = &record.machine.report {
+                        answer
+                            .remarks
+                            .extend(remarks(&rendered.targets, &report.hardware, &allow));
+                    }
+                    answer.wipe_targets = rendered.targets;
+                } else if let Some(doc) = &before {
+                    answer.wipe_targets = stored_targets(doc);
+                }
+            }
+        }
+        Ok(answer)
+    }
+
+    pub(super) async fn put_node(&self, request: pb::PutNodeRequest) -> Result<pb::Node, ApiError> {
+        let config = request.config.unwrap_or_default();
+        let id = node_id(&config)?;
+        let box_id = machine(&config.server_id);
+        let record = self.store.machine(&box_id).await?;
+        let Some(record) = record.filter(has_live_claim) else {
+            return Err(unclaimed(&config).not_now());
+        };
+        if record.machine.report.is_none() {
+            return Err(uninspected(&config).not_now());
+        }
+        if let Some(other) = self.store.doc_of_machine(Kind::Node, &box_id).await?
+            && other.name != id
+        {
+            return Err(Story::new("server-has-node", "Two nodes with one server")
+                .detail(format!("{id}: {box_id} is bound to {}.", other.name))
+                .hint("give each node its own claim.")
+                .at("server_id")
+                .not_now());
+        }
+        let facts = config.cluster.clone().unwrap_or_default();
+        let (words, _, bundle) = secrets(&self.store, &facts.secrets_id)
+            .await?
+            .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
+        let rendered = self.render(&config, &bundle, version_of(&words)?, &record)?;
+        if installs(&record) {
+            self.agree(&config, &rendered, &request.expected_wipe_targets, &record)
+                .await?;
+        }
+        self.bind(&id, &config, rendered, &record).await?;
+        self.read_node(&id).await
+    }
+
+    fn render(
+        &self,
+        config: &pb::NodeConfig,
+        bundle: &Bundle,
+        contract: Contract,
+        record: &Record,
+    ) -> Result<Rendered, ApiError> {
+        let installer = installer_of(&config.image_id).ok_or_else(|| {
+            Story::new("bad-image-id", "Not an image")
+                .detail(format!(
+                    "{}: image_id {:?} is not SCHEMATIC/VERSION/ARCH.",
+                    config.name, config.image_id
+                ))
+                .hint("use the id of a metal_image.")
+                .at("image_id")
+                .invalid()
+        })?;
+        let hardware = record
+            .machine
+            .report
+            .as_ref()
+            .map(|r| r.hardware.clone())
+            .unwrap_or_default();
+        render(
+            config,
+            bundle,
+            contract,
+            &installer,
+            &hardware,
+            self.jobs.surroundings(),
+        )
+        .map_err(ApiError::Invalid)
+    }
+
+    async fn allow_wipe(&self, record: &Record) -> Result<Vec<String>, ApiError> {
+        let claim = record.machine.claim.as_ref();
+        Ok(claim
+            .map(|c| c.allow_wipe.iter().map(|d| d.0.clone()).collect())
+            .unwrap_or_default())
+    }
+
+    /// The install may begin: nothing is destroyed that the plan did not show or the claim does not allow.
+    async fn agree(
+        &self,
+        config: &pb::NodeConfig,
+        rendered: &Rendered,
+        expected: &[pb::WipeTarget],
+        record: &Record,
+    ) -> Result<(), ApiError> {
+        let same = |a: &pb::WipeTarget, b: &pb::WipeTarget| {
+            a.serial == b.serial && a.wwid == b.wwid && a.fingerprint == b.fingerprint
+        };
+        let shown = |t: &pb::WipeTarget| expected.iter().any(|e| same(e, t));
+        if !expected.is_empty()
+            && let Some(new) = rendered.targets.iter().find(|t| !shown(t))
+        {
+            return Err(Story::new("wipe-targets-changed", "Disks changed since the plan")
+                .detail(format!(
+                    "{}: the install would destroy {} ({}) of {}, which the plan did not show so.",
+                    config.name, new.serial, new.content, config.server_id
+                ))
+                .hint("plan again.")
+                .at("wipe_targets")
+                .not_now());
+        }
+        let Some(report) = &record.machine.report else {
+            return Ok(());
+        };
+        let allow = self.allow_wipe(record).await?;
+        let refused = remarks(&rendered.targets, &report.hardware, &allow)
+            .into_iter()
+            .find(|r| r.severity() == pb::remark::Severity::Error);
+        match refused.and_then(|r| r.what) {
+            Some(detail) => Err(ApiError::NotNow(detail)),
+            None => Ok(()),
+        }
+    }
+
+    async fn bind(
+        &self,
+        id: &str,
+        config: &pb::NodeConfig,
+        rendered: Rendered,
+        record: &Record,
+    ) -> Result<(), ApiError> {
+        let m = &record.machine;
+        let Some(claim) = &m.claim else {
+            return Err(unclaimed(config).not_now());
+        };
+        let generation = self
+            .store
+            .claim(&claim.id.0)
+            .await?
+            .map_or(0, |c| c.generation);
+        let made_for = format!("{}#{generation}", m.id);
+        let before = self.store.doc(Kind::Node, id).await?;
+        let old: Option<NodeState> = before
+            .as_ref()
+            .map(status)
+            .filter(|s: &NodeState| s.made_for == made_for);
+        let text = rendered.config.into_exposed().into_bytes();
+        let differs = before
+            .as_ref()
+            .and_then(|d| d.sealed.as_ref())
+            .is_some_and(|s| *s.expose() != text);
+        let running = matches!(m.phase, Phase::Running(_));
+        let mut doc = Doc::new(id, config.encode_to_vec());
+        doc.machine = Some(m.id.clone());
+        doc.sealed = Some(Secret::new(text));
+        let targets = match &old {
+            Some(old) if !installs(record) => old.targets.clone(),
+            Some(_) | None => rendered.targets.iter().map(Into::into).collect(),
+        };
+        set_status(
+            &mut doc,
+            &NodeState {
+                made_for,
+                targets,
+                to_apply: running && (differs || old.as_ref().is_some_and(|o| o.to_apply)),
+                version: old.map(|o| o.version).unwrap_or_default(),
+                ..NodeState::default()
+            },
+        );
+        self.store.put_doc(Kind::Node, &doc).await?;
+        let targets: Vec<Target> = rendered.targets.iter().filter_map(target).collect();
+        let fresh = installs(record);
+        self.store
+            .change(&m.id, |record, journal| {
+                let m = &mut record.machine;
+                let Some(claim) = &mut m.claim else { return };
+                claim.config = ConfigState::Ready;
+                if fresh {
+                    claim.targets = targets;
+                }
+                let wanted = Goal::Run(claim.id.clone());
+                if m.goal != wanted || matches!(m.phase, Phase::Failed(_)) {
+                    journal.line("api", format!("{id} is to run here"));
+                    m.goal = wanted;
+                    m.goal_at = now();
+                }
+            })
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn read_node(&self, id: &str) -> Result<pb::Node, ApiError> {
+        let doc = self
+            .store
+            .doc(Kind::Node, id)
+            .await?
+            .ok_or_else(|| no_such("node", id))?;
+        let state: NodeState = status(&doc);
+        let (Some(box_id), false) = (&doc.machine, state.unbound) else {
+            return Err(no_such("node", id));
+        };
+        let record = self.store.machine(box_id).await?;
+        let config = pb::NodeConfig::decode(doc.config.as_slice())
+            .map_err(|_| StoreError::Damaged("docs"))?;
+        Ok(pb::Node {
+            config: Some(config),
+            id: doc.name.clone(),
+            claim: record
+                .as_ref()
+                .and_then(|r| r.machine.claim.as_ref())
+                .map(|c| c.id.0.clone())
+                .unwrap_or_default(),
+            installed: record
+                .as_ref()
+                .is_some_and(|r| matches!(r.machine.phase, Phase::Running(_))),
+            address: record
+                .and_then(|r| r.address)
+                .map(|a| a.to_string())
+                .unwrap_or_default(),
+            wipe_targets: stored_targets(&doc),
+            running_version: state.version,
+        })
+    }
+
+    pub(super) async fn delete_node(&self, id: &str) -> Result<pb::Empty, ApiError> {
+        let Some(mut doc) = self.store.doc(Kind::Node, id).await? else {
+            return Ok(pb::Empty {});
+        };
+        let mut state: NodeState = status(&doc);
+        let cluster = id.split('/').next().unwrap_or_default();
+        let lives = self.store.doc(Kind::Cluster, cluster).await?.is_some();
+        let box_id: Option<MachineId> = doc.machine.clone();
+        let joined = match &box_id {
+            Some(box_id) => self
+                .store
+                .machine(box_id)
+                .await?
+                .is_some_and(|r| matches!(r.machine.phase, Phase::Running(_))),
+            None => false,
+        };
+        if joined && lives {
+            state.leaving = true;
+        } else {
+            // Never joined, or nothing to leave: the next create of the same node goes on where this one was.
+            state.unbound = true;
+            doc.machine = None;
+        }
+        set_status(&mut doc, &state);
+        self.store.put_doc(Kind::Node, &doc).await?;
+        if let Some(box_id) = box_id {
+            self.store
+                .change(&box_id, |record, journal| {
+                    if let Some(claim) = &mut record.machine.claim {
+                        claim.config = ConfigState::Absent;
+                    }
+                    journal.line("api", format!("{id} is not bound to it any more"));
+                })
+                .await?;
+        }
+        Ok(pb::Empty {})
+    }
+
+    pub(super) async fn put_cluster(
+        &self,
+        config: pb::ClusterConfig,
+    ) -> Result<pb::Cluster, ApiError> {
+        let facts = config.facts.clone().unwrap_or_default();
+        name(&facts.name, "cluster.name")?;
+        secrets(&self.store, &facts.secrets_id)
+            .await?
+            .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
+        let before = self.store.doc(Kind::Cluster, &facts.name).await?;
+        let encoded = config.encode_to_vec();
+        let mut state: ClusterState = before.as_ref().map(status).unwrap_or_default();
+        let known = before
+            .as_ref()
+            .and_then(|d| pb::ClusterConfig::decode(d.config.as_slice()).ok());
+        if known.is_none_or(|k| k != config) {
+            state.ready = false;
+        }
+        let mut doc = Doc::new(facts.name.clone(), encoded);
+        set_status(&mut doc, &state);
+        self.store.put_doc(Kind::Cluster, &doc).await?;
+        self.read_cluster(&facts.name).await
+    }
+
+    pub(super) async fn read_cluster(&self, id: &str) -> Result<pb::Cluster, ApiError> {
+        let doc = self
+            .store
+            .doc(Kind::Cluster, id)
+            .await?
+            .ok_or_else(|| no_such("cluster", id))?;
+        let config = pb::ClusterConfig::decode(doc.config.as_slice())
+            .map_err(|_| StoreError::Damaged("docs"))?;
+        let state: ClusterState = status(&doc);
+        let secrets_id = config.facts.clone().unwrap_or_default().secrets_id;
+        let ca = secrets(&self.store, &secrets_id)
+            .await?
+            .map(|(_, _, bundle)| bundle.os.certificate)
+            .unwrap_or_default();
+        let at = match state.bootstrap {
+            Bootstrap::Done { at } => Some(timestamp(at)),
+            Bootstrap::Never | Bootstrap::Intended { .. } => None,
+        };
+        Ok(pb::Cluster {
+            config: Some(config),
+            id: doc.name,
+            bootstrapped: at.is_some(),
+            ca_certificate: ca,
+            bootstrapped_at: at,
+        })
+    }
+
+    pub(super) async fn delete_cluster(&self, id: &str) -> Result<pb::Empty, ApiError> {
+        if let Some(doc) = self.store.doc(Kind::Cluster, id).await? {
+            let config = pb::ClusterConfig::decode(doc.config.as_slice())
+                .map_err(|_| StoreError::Damaged("docs"))?;
+            if config.deletion_protection {
+                return Err(protected("cluster", id));
+            }
+            self.store.drop_doc(Kind::Cluster, id).await?;
+        }
+        Ok(pb::Empty {})
+    }
+
+    pub(super) async fn kubeconfig(
+        &self,
+        request: pb::CredentialRequest,
+    ) -> Result<pb::CredentialResponse, ApiError> {
+        let (facts, bundle) = self.access(&request.cluster).await?;
+        let yaml = kubernetes_access(&bundle, &facts.name, &facts.endpoint)
+            .map_err(|e| cannot_sign(&request.cluster, &e))?;
+        Ok(pb::CredentialResponse {
+            yaml: yaml.expose().to_owned(),
+        })
+    }
+
+    pub(super) async fn talosconfig(
+        &self,
+        request: pb::CredentialRequest,
+    ) -> Result<pb::CredentialResponse, ApiError> {
+        let (facts, bundle) = self.access(&request.cluster).await?;
+        let roles = roles(&request.roles)?;
+        let ttl = request
+            .ttl
+            .and_then(|d| Duration::try_from(d).ok())
+            .filter(|d| !d.is_zero())
+            .unwrap_or(Duration::from_secs(24 * 3600))
+            .min(TTL_MAX);
+        let certificate =
+            talos_access(&bundle, &roles, ttl).map_err(|e| cannot_sign(&request.cluster, &e))?;
+        let mut endpoints = Vec::new();
+        for doc in self.store.docs(Kind::Node).await? {
+            if doc.name.split('/').next() == Some(&facts.name) {
+                let node = self.read_node(&doc.name).await.unwrap_or_default();
+                let plane = node
+                    .config
+                    .as_ref()
+                    .is_some_and(|c| c.role() == pb::Role::Controlplane);
+                if plane && !node.address.is_empty() {
+                    endpoints.push(node.address);
+                }
+            }
+        }
+        Ok(pb::CredentialResponse {
+            yaml: certificate
+                .talosconfig(&facts.name, &endpoints, &[])
+                .expose()
+                .to_owned(),
+        })
+    }
+
+    async fn access(&self, cluster: &str) -> Result<(pb::ClusterFacts, Bundle), ApiError> {
+        let doc = self
+            .store
+            .doc(Kind::Cluster, cluster)
+            .await?
+            .ok_or_else(|| no_such("cluster", cluster))?;
+        let config = pb::ClusterConfig::decode(doc.config.as_slice())
+            .map_err(|_| StoreError::Damaged("docs"))?;
+        let facts = config.facts.unwrap_or_default();
+        let (_, _, bundle) = secrets(&self.store, &facts.secrets_id)
+            .await?
+            .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
+        Ok((facts, bundle))
+    }
+}
+
+fn node_id(config: &pb::NodeConfig) -> Result<String, ApiError> {
+    let facts = config.cluster.clone().unwrap_or_default();
+    name(&facts.name, "cluster.name")?;
+    name(&config.name, "name")?;
+    Ok(format!("{}/{}", facts.name, config.name))
+}
+
+fn has_live_claim(record: &Record) -> bool {
+    let claim = record.machine.claim.as_ref();
+    claim.is_some_and(|c| c.hold == Hold::Held)
+}
+
+/// Is an install still ahead? Once something was written, the claim's own content is on the disks.
+fn installs(record: &Record) -> bool {
+    record.machine.written.is_empty() && !matches!(record.machine.phase, Phase::Running(_))
+}
+
+fn target(t: &pb::WipeTarget) -> Option<Target> {
+    let id = [&t.serial, &t.wwid].into_iter().find(|s| !s.is_empty())?;
+    Some(Target {
+        disk: DiskId(id.clone()),
+        fingerprint: t.fingerprint.clone(),
+    })
+}
+
+fn stored_targets(doc: &Doc) -> Vec<pb::WipeTarget> {
+    let state: NodeState = status(doc);
+    state.targets.iter().map(Into::into).collect()
+}
+
+fn change_class(before: Option<&Doc>, config: &pb::NodeConfig) -> pb::Change {
+    let Some(doc) = before else {
+        return pb::Change::Install;
+    };
+    let state: NodeState = status(doc);
+    let old = pb::NodeConfig::decode(doc.config.as_slice()).unwrap_or_default();
+    if state.unbound || doc.machine.is_none() {
+        pb::Change::Install
+    } else if old == *config {
+        pb::Change::None
+    } else if old.server_id != config.server_id || old.install_disk != config.install_disk {
+        pb::Change::Reinstall
+    } else if old.image_id != config.image_id {
+        pb::Change::Upgrade
+    } else {
+        pb::Change::Apply
+    }
+}
+
+fn version_of(words: &pb::SecretsConfig) -> Result<Contract, ApiError> {
+    contract(&words.talos_version).map_err(|e| bad_version(words, &e))
+}
+
+fn bad_version(config: &pb::SecretsConfig, error: &talos::version::VersionError) -> ApiError {
+    Story::new("bad-talos-version", "Talos version cannot be used")
+        .detail(format!("{}: {error}.", config.name))
+        .hint("write a version such as v1.13.9.")
+        .at("talos_version")
+        .invalid()
+}
+
+/// `v1.13.9` to `v1.13`.
+fn minor(version: &str) -> String {
+    let body = version.strip_prefix('v').unwrap_or(version);
+    let parts: Vec<&str> = body.split(['.', '-']).take(2).collect();
+    format!("v{}", parts.join("."))
+}
+
+fn unclaimed(config: &pb::NodeConfig) -> Story {
+    Story::new("server-not-claimed", "Server has no claim")
+        .detail(format!(
+            "{}: no live claim holds server {:?}.",
+            config.name, config.server_id
+        ))
+        .hint(format!(
+            "add a metal_server_claim {{ server_id = {:?} }} and use its server_id.",
+            config.server_id
+        ))
+        .at("server_id")
+}
+
+fn uninspected(config: &pb::NodeConfig) -> Story {
+    Story::new("server-not-inspected", "Server's disks are not known")
+        .detail(format!(
+            "{}: the agent has not reported the hardware of {}.",
+            config.name, config.server_id
+        ))
+        .hint("let the server be inspected (inspect = true).")
+        .at("server_id")
+}
+
+fn protected(kind: &str, name: &str) -> ApiError {
+    Story::new("deletion-protected", "Protected against deletion")
+        .detail(format!("{kind} {name} has deletion_protection = true."))
+        .hint("set it to false and apply, then destroy.")
+        .at("deletion_protection")
+        .not_now()
+}
+
+fn cannot_sign(cluster: &str, error: &talos::secrets::ClientError) -> ApiError {
+    Story::new("cannot-sign", "Credential could not be made")
+        .detail(format!("{cluster}: {error}."))
+        .hint("import the cluster's secrets again.")
+        .not_now()
+}
+
+fn roles(names: &[String]) -> Result<Vec<Role>, ApiError> {
+    if names.is_empty() {
+        return Ok(vec![Role::Admin]);
+    }
+    let all = [Role::Admin, Role::Operator, Role::Reader, Role::EtcdBackup];
+    names
+        .iter()
+        .map(|name| {
+            all.into_iter().find(|r| r.as_str() == name).ok_or_else(|| {
+                Story::new("bad-role", "No such Talos role")
+                    .detail(format!(
+                        "{name:?} is none of os:admin, os:operator, os:reader, os:etcd:backup."
+                    ))
+                    .hint("use one of them.")
+                    .at("roles")
+                    .invalid()
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,250 @@
+//! Progress of one thing until its outcome. Anyone may leave and come back: every message is computed from the store.
+
+use std::time::Duration;
+
+use bootd_core::lifecycle::{Admission, Machine, Phase, Step};
+use metal_proto::metal::v1 as pb;
+use pb::progress::Outcome;
+use pb::watch_request::Subject;
+use prost::Message as _;
+
+use super::status::{ApiError, Story};
+use super::words::{failure, timestamp};
+use super::{Api, Streamed, machine};
+use crate::store::{Kind, StoreError, now};
+use crate::talos::{ClusterState, NodeState, status};
+
+/// Without any change, a look so often.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What is said of a thing now.
+struct Now {
+    stage: String,
+    message: String,
+    outcome: Option<Outcome>,
+}
+
+impl Now {
+    fn done(stage: &str) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            message: String::new(),
+            outcome: Some(Outcome::Done(pb::Empty {})),
+        }
+    }
+
+    fn failed(stage: &str, detail: pb::ErrorDetail) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            message: detail.summary.clone(),
+            outcome: Some(Outcome::Failed(detail)),
+        }
+    }
+
+    fn going(stage: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            stage: stage.into(),
+            message: message.into(),
+            outcome: None,
+        }
+    }
+}
+
+impl Api {
+    pub(super) fn watch(
+        &self,
+        request: pb::WatchRequest,
+    ) -> Result<Streamed<pb::Progress>, ApiError> {
+        let subject = request.subject.ok_or_else(|| {
+            Story::new("no-subject", "Nothing to watch")
+                .detail("a watch names one thing.")
+                .hint("set one of the subjects.")
+                .invalid()
+        })?;
+        let mut changed = self.store.changed();
+        changed.borrow_and_update();
+        let state = Some((self.clone(), subject, changed, String::new()));
+        let stream = futures::stream::try_unfold(state, |state| async move {
+            let Some((api, subject, mut changed, said)) = state else {
+                return Ok(None);
+            };
+            loop {
+                let look = api.look(&subject).await?;
+                let say = format!("{}\n{}", look.stage, look.message);
+                if look.outcome.is_some() || say != said {
+                    let progress = pb::Progress {
+                        at: Some(timestamp(now())),
+                        stage: look.stage,
+                        message: look.message,
+                        outcome: look.outcome.clone(),
+                    };
+                    let next = look
+                        .outcome
+                        .is_none()
+                        .then_some((api, subject, changed, say));
+                    return Ok::<_, tonic::Status>(Some((progress, next)));
+                }
+                let _ = tokio::time::timeout(LOOK, changed.changed()).await;
+            }
+        });
+        Ok(Box::pin(stream))
+    }
+
+    async fn look(&self, subject: &Subject) -> Result<Now, ApiError> {
+        match subject {
+            Subject::ServerInspected(name) => self.look_server(name).await,
+            Subject::ClaimReleased(name) => self.look_release(name).await,
+            Subject::ImageCached(id) => self.look_image(id).await,
+            Subject::NodeInstalled(id) => self.look_node(id).await,
+            Subject::NodeRemoved(id) => self.look_removal(id).await,
+            Subject::ClusterReady(id) => self.look_cluster(id).await,
+        }
+    }
+
+    async fn going(&self, m: &Machine) -> Result<Now, StoreError> {
+        let last = self.store.timeline(&m.id, 0).await?.pop();
+        let message = last.map_or_else(String::new, |l| format!("{}: {}", l.source, l.text));
+        Ok(Now::going(format!("{}: {}", m.phase, m.reason), message))
+    }
+
+    async fn look_server(&self, name: &str) -> Result<Now, ApiError> {
+        let Some(record) = self.store.machine(&machine(name)).await? else {
+            return Ok(Now::failed("gone", gone("server", name)));
+        };
+        let m = &record.machine;
+        Ok(match &m.phase {
+            Phase::Available | Phase::Installing(_) | Phase::Running(_) | Phase::Wiping => {
+                Now::done("inspected")
+            }
+            Phase::Discovered if m.admission == Admission::Unaccepted => {
+                Now::done("not accepted: it is not inspected")
+            }
+            Phase::Discovered | Phase::Inspecting => self.going(m).await?,
+            Phase::Failed(_) | Phase::Quarantined(_) | Phase::Retired => {
+                Now::failed("failed", story_of(m))
+            }
+        })
+    }
+
+    async fn look_release(&self, name: &str) -> Result<Now, ApiError> {
+        let Some(row) = self.store.claim(name).await? else {
+            return Ok(Now::done("released"));
+        };
+        let Some(record) = self.store.machine(&row.machine).await? else {
+            return Ok(Now::done("released"));
+        };
+        let m = &record.machine;
+        Ok(match &m.phase {
+            Phase::Failed(Step::Wipe) | Phase::Quarantined(_) if m.goal_at <= m.since => {
+                Now::failed("failed", story_of(m))
+            }
+            Phase::Failed(_)
+            | Phase::Quarantined(_)
+            | Phase::Discovered
+            | Phase::Inspecting
+            | Phase::Available
+            | Phase::Installing(_)
+            | Phase::Running(_)
+            | Phase::Wiping
+            | Phase::Retired => self.going(m).await?,
+        })
+    }
+
+    async fn look_image(&self, id: &str) -> Result<Now, ApiError> {
+        if self.images.cached(id).is_some() {
+            return Ok(Now::done("cached"));
+        }
+        let Some(doc) = self.store.doc(Kind::Image, id).await? else {
+            return Ok(Now::failed("gone", gone("image", id)));
+        };
+        if doc.status.is_empty() {
+            return Ok(Now::going("fetching", format!("fetching {id}")));
+        }
+        let detail = Story::new("image-not-fetched", "Image could not be fetched")
+            .detail(format!("{id}: {}.", doc.status))
+            .hint("check [images] factory and [egress] allow in bootd.toml, then apply again.")
+            .done();
+        Ok(Now::failed("failed", detail))
+    }
+
+    async fn look_node(&self, id: &str) -> Result<Now, ApiError> {
+        let doc = self.store.doc(Kind::Node, id).await?;
+        let Some((doc, box_id)) = doc.and_then(|d| d.machine.clone().map(|m| (d, m))) else {
+            return Ok(Now::failed("gone", gone("node", id)));
+        };
+        let Some(record) = self.store.machine(&box_id).await? else {
+            return Ok(Now::failed("gone", gone("server", &box_id.0)));
+        };
+        let m = &record.machine;
+        Ok(match &m.phase {
+            Phase::Running(_) => {
+                let state: NodeState = status(&doc);
+                if state.to_apply {
+                    self.going(m).await?
+                } else {
+                    Now::done("installed and booted from disk")
+                }
+            }
+            Phase::Failed(_) | Phase::Quarantined(_) | Phase::Retired if m.goal_at <= m.since => {
+                Now::failed("failed", story_of(m))
+            }
+            Phase::Failed(_)
+            | Phase::Quarantined(_)
+            | Phase::Retired
+            | Phase::Discovered
+            | Phase::Inspecting
+            | Phase::Available
+            | Phase::Installing(_)
+            | Phase::Wiping => self.going(m).await?,
+        })
+    }
+
+    async fn look_removal(&self, id: &str) -> Result<Now, ApiError> {
+        let Some(doc) = self.store.doc(Kind::Node, id).await? else {
+            return Ok(Now::done("removed"));
+        };
+        let state: NodeState = status(&doc);
+        Ok(if state.unbound || doc.machine.is_none() {
+            Now::done("unbound")
+        } else {
+            Now::going("leaving", format!("{id} leaves its cluster"))
+        })
+    }
+
+    async fn look_cluster(&self, id: &str) -> Result<Now, ApiError> {
+        let Some(doc) = self.store.doc(Kind::Cluster, id).await? else {
+            return Ok(Now::failed("gone", gone("cluster", id)));
+        };
+        let state: ClusterState = status(&doc);
+        if state.ready {
+            return Ok(Now::done("ready"));
+        }
+        let config = pb::ClusterConfig::decode(doc.config.as_slice())
+            .map_err(|_| StoreError::Damaged("docs"))?;
+        let nodes: std::collections::BTreeSet<&String> = config.nodes.values().collect();
+        for node in nodes {
+            let look = self.look_node(node).await?;
+            if let Some(Outcome::Failed(detail)) = look.outcome {
+                return Ok(Now::failed("failed", detail));
+            }
+        }
+        Ok(Now::going("starting the cluster", state.line))
+    }
+}
+
+fn story_of(m: &Machine) -> pb::ErrorDetail {
+    match &m.failure {
+        Some(f) => failure(f),
+        None => Story::new("not-running", "Machine is not what was asked for")
+            .detail(format!("{} is {}: {}.", m.id, m.phase, m.reason))
+            .hint(format!("`metalctl timeline {}` tells what happened.", m.id))
+            .done(),
+    }
+}
+
+fn gone(kind: &str, name: &str) -> pb::ErrorDetail {
+    Story::new("gone", "Gone")
+        .detail(format!("{kind} {name} is not there any more."))
+        .hint("apply again.")
+        .done()
+}
