@@ -414,7 +414,8 @@ async fn play(node: &Arc<Node>, script: &str) {
             "N" => node.set_status(MachineStage::Booting, unmet_of_member(node)),
             "D" => {
                 let address = node.machine.plan.address.to_string();
-                node.events.emit(events::address(&node.hostname(), vec![address]));
+                node.events
+                    .emit(events::address(&node.hostname(), vec![address]));
             }
             "V" | "H" => {
                 let health = if kind == "H" {
