@@ -82,6 +82,7 @@ async fn etcd(node: &Arc<Node>, survey: &Survey) -> Over {
             node.say(&format!("etcd data: {error}"));
         }
     }
+    node.announce_member(Some(id));
     node.etcd.send_replace(Etcd::Running(id));
     node.service(
         "etcd",
@@ -95,7 +96,6 @@ async fn etcd(node: &Arc<Node>, survey: &Survey) -> Over {
         "Health check successful",
         Health::Good,
     );
-    node.announce();
     std::future::pending().await
 }
 

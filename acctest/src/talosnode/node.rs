@@ -305,6 +305,15 @@ impl Node {
 
     /// Tells the others about itself.
     pub fn announce(&self) {
+        let etcd = match *self.etcd.borrow() {
+            Etcd::Running(id) => Some(id),
+            Etcd::Absent | Etcd::Waiting | Etcd::Pulling(_) => None,
+        };
+        self.announce_member(etcd);
+    }
+
+    /// Tells the others about itself, with this etcd member: who sees its etcd run finds it in the member list.
+    pub fn announce_member(&self, etcd: Option<u64>) {
         let config = self.config();
         let cluster = config.cluster_id();
         if cluster.is_empty() {
@@ -318,10 +327,6 @@ impl Node {
                 key_pem: ca.key,
             }),
             _ => None,
-        };
-        let etcd = match *self.etcd.borrow() {
-            Etcd::Running(id) => Some(id),
-            Etcd::Absent | Etcd::Waiting | Etcd::Pulling(_) => None,
         };
         self.machine.world.discovery.put(
             &cluster,
