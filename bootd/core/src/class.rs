@@ -145,7 +145,7 @@ pub struct Pick {
     pub id: MachineId,
     /// `best of 3 free`.
     pub fit: String,
-    /// How many were free.
+    /// How many free machines fit, this one included.
     pub free: usize,
 }
 

@@ -253,7 +253,7 @@ async fn two_claims_want_the_last_box() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!((planned.server_id.as_str(), planned.free_before), ("b1", 2));
+    assert_eq!((planned.server_id.as_str(), planned.free_before), ("b1", 1));
     let first = admin
         .put_claim(put(claim("solo/cp"), "b1"))
         .await

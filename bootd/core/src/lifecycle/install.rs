@@ -3,7 +3,7 @@
 use super::disks::{DiskVerdict, judge};
 use super::facts::{Fact, TalosFact};
 use super::ladder;
-use super::machine::{Claim, ConfigState, Control, Hold, Machine, Report};
+use super::machine::{Admission, Claim, ConfigState, Control, Hold, Machine, Report};
 use super::phase::{Action, Deadlines, Decision, How, Leg, Phase};
 use super::reason::Reason;
 use crate::id::{ClaimId, Timestamp};
@@ -22,6 +22,9 @@ pub(super) fn step(m: &Machine, id: &ClaimId, now: Timestamp, d: &Deadlines) -> 
     else {
         return ladder::fail(m, Reason::NoClaim);
     };
+    if m.admission == Admission::Unaccepted {
+        return ladder::fail(m, Reason::NotAccepted);
+    }
     if m.facts
         .iter()
         .any(|s| matches!(s.fact, Fact::SecondRequester { .. }))

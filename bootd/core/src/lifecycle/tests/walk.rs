@@ -91,6 +91,7 @@ impl World {
     fn act(&mut self, action: &Action) {
         match action {
             Action::Boot(leg, how) => {
+                assert_eq!(self.m.admission, Admission::Accepted, "{}", self.story());
                 if *leg == Leg::Talos {
                     let targets = self.m.claim.iter().flat_map(|c| &c.targets);
                     let targets: Vec<DiskId> = targets.map(|t| t.disk.clone()).collect();
@@ -258,6 +259,12 @@ impl World {
                     holder: ip(2),
                 });
             }
+            11 if dice.roll(20) == 0 => {
+                self.m.admission = match self.m.admission {
+                    Admission::Accepted => Admission::Unaccepted,
+                    Admission::Unaccepted => Admission::Accepted,
+                };
+            }
             13 if dice.roll(8) == 0 => {
                 let goal = self.m.goal.clone();
                 self.want(goal);
@@ -411,7 +418,7 @@ fn help(world: &mut World) {
 #[test]
 fn a_helpful_world_reaches_every_goal() {
     let mut world = World::new();
-    let mut until = |world: &mut World, what: &str, phase: Phase| {
+    let until = |world: &mut World, what: &str, phase: Phase| {
         for _ in 0..40 {
             if world.m.phase == phase {
                 return;
