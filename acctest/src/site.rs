@@ -140,16 +140,15 @@ impl Site {
             .arg(&dir)
             .arg("--bootd")
             .arg(&endpoints);
-        match &self.plan.spec {
-            Some(spec) => {
-                let file = self.path("rack-spec.toml");
-                std::fs::write(&file, spec)?;
-                command.arg("--spec").arg(file);
-            }
-            None => {
-                command.arg("--servers").arg(self.plan.servers.to_string());
-            }
-        }
+        let plain = || {
+            (1..=self.plan.servers)
+                .map(|n| format!("[[server]]\nname = \"b{n}\"\n"))
+                .collect()
+        };
+        let spec: String = self.plan.spec.clone().unwrap_or_else(plain);
+        let file = self.path("rack-spec.toml");
+        std::fs::write(&file, spec)?;
+        command.arg("--spec").arg(file);
         Self::as_user(&mut command, self.plan.users.map(|u| u.1));
         let log = std::fs::File::create(self.path("rack.log"))?;
         let mut child = command
@@ -351,13 +350,37 @@ impl Site {
         self.rack(&["seed-disk", &dir.to_string_lossy(), server, disk, content])
     }
 
-    /// `rack disks --json`: what is on every disk.
-    pub fn disks(&self) -> io::Result<Value> {
+    /// `rack disks --json`: what is on every disk, each with its server's name.
+    pub fn disks(&self) -> io::Result<Vec<Value>> {
         let dir = self.path("rack");
         let out = self
             .rack(&["disks", "--dir", &dir.to_string_lossy(), "--json"])?
             .ok();
-        Ok(serde_json::from_str(&out.text)?)
+        let all: Value = serde_json::from_str(&out.text)?;
+        let servers = all["servers"].as_array().cloned().unwrap_or_default();
+        let disks = |server: &Value| server["disks"].as_array().cloned().unwrap_or_default();
+        Ok(servers
+            .iter()
+            .flat_map(|server| {
+                disks(server).into_iter().map(|mut disk| {
+                    disk["server"] = server["name"].clone();
+                    disk
+                })
+            })
+            .collect())
+    }
+
+    /// `rack status --json` of one server: its stage, faults, and how often it did what.
+    pub fn machine(&self, name: &str) -> io::Result<Value> {
+        let dir = self.path("rack");
+        let out = self
+            .rack(&["status", "--dir", &dir.to_string_lossy(), "--json"])?
+            .ok();
+        let all: Value = serde_json::from_str(&out.text)?;
+        let found = all["servers"]
+            .as_array()
+            .and_then(|servers| servers.iter().find(|s| s["name"] == name).cloned());
+        found.ok_or_else(|| io::Error::other(format!("no server {name} in the rack")))
     }
 
     /// `metalctl servers --json`.

@@ -78,7 +78,8 @@ fn apply_takes_boxes_to_a_cluster_and_destroy_gives_them_back() {
 
     tf.destroy().expect("terraform runs").ok();
     let disks = site.disks().expect("the rack answers");
-    for disk in disks.as_array().expect("a list") {
+    assert_eq!(disks.len(), 8);
+    for disk in &disks {
         assert_eq!(
             disk["blank"], true,
             "every disk is blank after destroy: {disk:#}"

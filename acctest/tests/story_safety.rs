@@ -7,15 +7,15 @@ use acctest::tf::{Engine, Terraform};
 use serde_json::Value;
 
 const TWO_DISKS: &str = r#"
-[[servers]]
+[[server]]
 name = "b1"
-[[servers.disks]]
+[[server.disk]]
 type = "nvme"
-bytes = 120000000000
+size = "120GB"
 serial = "NV-1"
-[[servers.disks]]
+[[server.disk]]
 type = "hdd"
-bytes = 200000000000
+size = "200GB"
 serial = "HD-1"
 "#;
 
@@ -41,9 +41,8 @@ fn set(tf: &Terraform, json: &str) {
 fn disk(site: &Site, serial: &str) -> Value {
     let disks = site.disks().expect("the rack answers");
     disks
-        .as_array()
-        .and_then(|d| d.iter().find(|d| d["serial"] == serial))
-        .cloned()
+        .into_iter()
+        .find(|d| d["serial"] == serial)
         .expect("the disk is in the rack")
 }
 
@@ -119,15 +118,11 @@ fn an_unknown_machine_gets_nothing_unless_registration_is_open() {
     let site = Site::start(Plan::default()).expect("the site starts");
     site.power("b1", "on").expect("rack").ok();
     site.eventually("the firmware gives up", 60, || {
-        let status = site
-            .rack(&[
-                "status",
-                "--dir",
-                &site.path("rack").to_string_lossy(),
-                "--json",
-            ])
-            .ok()?;
-        status.text.contains("no bootable device").then_some(())
+        let machine = site.machine("b1").ok()?;
+        machine
+            .to_string()
+            .contains("no bootable device")
+            .then_some(())
     });
     assert_eq!(
         site.machines().expect("metalctl").as_array().map(Vec::len),

@@ -17,7 +17,7 @@ const LEVEL: i32 = 19;
 
 /// Taken when no name is given, as far as the kernel has them: common network cards and disk controllers, and what the agent
 /// reads images and BMCs with.
-const USUAL: [&str; 26] = [
+const USUAL: [&str; 27] = [
     "virtio_pci",
     "virtio_net",
     "e1000e",
@@ -31,6 +31,7 @@ const USUAL: [&str; 26] = [
     "mlx5_core",
     "r8169",
     "vmxnet3",
+    "virtio_rng",
     "virtio_blk",
     "virtio_scsi",
     "ahci",

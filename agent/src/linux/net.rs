@@ -27,7 +27,11 @@ pub fn come_up(boot_mac: &str) -> String {
     let mut round = 0_u32;
     loop {
         round += 1;
-        for name in candidates(boot_mac) {
+        let candidates = candidates(boot_mac);
+        if candidates.is_empty() {
+            say(&format!("no network card has a link; cards here: {:?}", cards()));
+        }
+        for name in candidates {
             match configure(&name, round) {
                 Ok(lease) => {
                     say(&format!(
