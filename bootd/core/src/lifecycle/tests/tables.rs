@@ -342,5 +342,5 @@ fn a_failure_tells_the_story() {
         later(9),
     );
     let story = story.map(|f| format!("{}\n{}\n{}\n{}", f.reason, f.summary, f.detail, f.hint));
-    insta::assert_snapshot!(story.unwrap_or_default(), @"");
+    insta::assert_snapshot!(story.unwrap_or_default());
 }
