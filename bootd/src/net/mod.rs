@@ -103,7 +103,7 @@ pub async fn start<D: Desk>(
         tasks.spawn(tftp::start(Arc::clone(&desk), assets, socket, stop.clone()).await?);
     }
     let router = http::router(web);
-    let encrypt = TlsAcceptor::from(tls);
+    let encrypt = TlsAcceptor::from(http_only(&tls));
     tasks.spawn(http::serve(
         sockets.http,
         None,
@@ -129,6 +129,13 @@ pub async fn start<D: Desk>(
         after.wait().await;
     });
     Ok(Running { bound, tasks, stop })
+}
+
+/// The configuration with the one protocol that is spoken here: a client that offers HTTP/2 as well must not be promised it.
+fn http_only(tls: &rustls::ServerConfig) -> Arc<rustls::ServerConfig> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(tls)
 }
 
 fn site(settings: &Settings, bound: &Bound, ca_pem: String) -> Site {

@@ -281,6 +281,15 @@ pub(crate) fn power_off(number: u64) -> AgentOrder {
     }
 }
 
+/// The agent's kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kernel {
+    /// So many zeros.
+    Zeros(u64),
+    /// A program that a firmware can start.
+    CopyOf(&'static str),
+}
+
 /// Netboot on free ports, with files of its own.
 pub(crate) struct Site {
     pub(crate) desk: Arc<FakeDesk>,
@@ -298,20 +307,23 @@ impl Site {
     }
 
     pub(crate) async fn with_factory(factory: &str) -> Self {
-        Self::with(factory, 1_000_000).await
+        Self::with(factory, Kernel::Zeros(1_000_000), Ipv4Addr::LOCALHOST).await
     }
 
-    /// `kernel_bytes` long is the agent's kernel.
-    pub(crate) async fn with(factory: &str, kernel_bytes: u64) -> Self {
+    /// `advertise` is what stands in URLs.
+    pub(crate) async fn with(factory: &str, kernel: Kernel, advertise: Ipv4Addr) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("assets")).unwrap();
         std::fs::write(at("assets/undionly.kpxe"), vec![0xb1; 70_000]).unwrap();
         std::fs::write(at("assets/snponly.efi"), vec![0x5a; 174_001]).unwrap();
         std::fs::write(at("assets/tiny"), b"tiny").unwrap();
-        std::fs::File::create(at("kernel"))
-            .and_then(|kernel| kernel.set_len(kernel_bytes))
-            .unwrap();
+        match kernel {
+            Kernel::Zeros(bytes) => std::fs::File::create(at("kernel"))
+                .and_then(|kernel| kernel.set_len(bytes))
+                .unwrap(),
+            Kernel::CopyOf(path) => drop(std::fs::copy(path, at("kernel")).unwrap()),
+        }
         std::fs::write(at("agent.cpio"), vec![0xbb; 500_001]).unwrap();
         std::fs::write(at("modules.cpio"), vec![0xcc; 4_002]).unwrap();
         let images = Arc::new(ImageCache::new(image_settings(&dir, factory)).unwrap());
@@ -319,7 +331,7 @@ impl Site {
         let desk = FakeDesk::new();
         let stop = CancellationToken::new();
         let settings = Settings {
-            advertise: Ipv4Addr::LOCALHOST,
+            advertise,
             dhcp: vec![DhcpListener {
                 proxy: free(),
                 boot_server: free(),

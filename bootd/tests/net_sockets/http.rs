@@ -1,5 +1,6 @@
 //! Scripts, assets, configs and the agent's calls over real HTTP and HTTPS.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use prost::Message as _;
 use reqwest::{Client, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use super::fixture::{NO_FACTORY, Site, Store, TOKEN, local, power_off, talos};
+use super::fixture::{Kernel, NO_FACTORY, Site, Store, TOKEN, local, power_off, talos};
 use super::images::Factory;
 
 const SCRIPT: &str =
@@ -128,7 +129,7 @@ async fn agent_urls(site: &Site) -> (String, String) {
 #[tokio::test]
 async fn the_agents_initrd() {
     let site = Site::start().await;
-    let (kernel, initrd) = agent_urls(&site).await;
+    let (_, initrd) = agent_urls(&site).await;
     let client = site.client();
     let body = client
         .get(&initrd)
@@ -221,7 +222,7 @@ async fn parts_of_an_asset() {
 #[tokio::test]
 async fn a_transfer_that_breaks_off_is_no_fact() {
     // More than the buffers of both ends hold.
-    let site = Site::with(NO_FACTORY, 64 * 1024 * 1024).await;
+    let site = Site::with(NO_FACTORY, Kernel::Zeros(64 << 20), Ipv4Addr::LOCALHOST).await;
     let desk = Arc::clone(&site.desk);
     let (kernel, initrd) = agent_urls(&site).await;
     let mut response = site.client().get(&kernel).send().await.unwrap();

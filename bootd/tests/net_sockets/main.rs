@@ -8,5 +8,6 @@ mod dhcp;
 mod fixture;
 mod http;
 mod images;
+mod ipxe;
 mod sinks;
 mod tftp;
