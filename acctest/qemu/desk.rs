@@ -2,6 +2,7 @@
 //!
 //! Stands where bootd's store stands, behind the same trait; the sockets before it are bootd's own.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(crate) struct Told {
     pub(crate) lines: Vec<String>,
     order: Option<AgentOrder>,
     token_of: Option<IpAddr>,
+    /// Where the machine spoke from.
+    seen_at: BTreeSet<IpAddr>,
 }
 
 pub(crate) struct StoryDesk {
@@ -33,21 +36,34 @@ pub(crate) struct StoryDesk {
 
 impl StoryDesk {
     pub(crate) fn new(mac: &str) -> Arc<Self> {
-        Arc::new(Self { told: Mutex::default(), changed: watch::channel(0).0, mac: mac.to_owned() })
+        Arc::new(Self {
+            told: Mutex::default(),
+            changed: watch::channel(0).0,
+            mac: mac.to_owned(),
+        })
     }
 
     pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().expect("no thread panics while it holds this")
+        self.told
+            .lock()
+            .expect("no thread panics while it holds this")
     }
 
     /// Gives the agent its next order.
     pub(crate) fn order(&self, number: u64, what: What) {
-        self.told().order = Some(AgentOrder { number, what: Some(what) });
+        self.told().order = Some(AgentOrder {
+            number,
+            what: Some(what),
+        });
         self.changed.send_modify(|n| *n += 1);
     }
 
     /// Waits for something that was told; `None` when the time is up.
-    pub(crate) async fn until<T>(&self, patience: Duration, look: impl Fn(&Told) -> Option<T>) -> Option<T> {
+    pub(crate) async fn until<T>(
+        &self,
+        patience: Duration,
+        look: impl Fn(&Told) -> Option<T>,
+    ) -> Option<T> {
         let mut changed = self.changed.subscribe();
         let wait = async {
             loop {
@@ -67,11 +83,17 @@ impl StoryDesk {
     }
 
     fn owner() -> Redeemed {
-        Redeemed { machine: MachineId("r1-u1".to_owned()), epoch: Epoch(1) }
+        Redeemed {
+            machine: MachineId("r1-u1".to_owned()),
+            epoch: Epoch(1),
+        }
     }
 
     fn wait_after(&self, number: u64) -> AgentOrder {
-        AgentOrder { number, what: Some(What::Wait(AgentWait { seconds_max: 60 })) }
+        AgentOrder {
+            number,
+            what: Some(What::Wait(AgentWait { seconds_max: 60 })),
+        }
     }
 }
 
@@ -81,12 +103,17 @@ impl Desk for StoryDesk {
         if !ours {
             return Ok(Netboot::Nothing("not the story's machine"));
         }
+        self.told().seen_at.extend(asker.from);
         let Redeemed { machine, epoch } = Self::owner();
-        Ok(Netboot::Agent { machine, epoch, args: vec!["console=ttyS0,115200".to_owned(), "panic=5".to_owned()] })
+        Ok(Netboot::Agent {
+            machine,
+            epoch,
+            args: vec!["console=ttyS0,115200".to_owned(), "panic=5".to_owned()],
+        })
     }
 
     async fn machine_at(&self, from: IpAddr) -> Result<Option<Redeemed>, DeskError> {
-        Ok((self.told().token_of == Some(from)).then(Self::owner))
+        Ok(self.told().seen_at.contains(&from).then(Self::owner))
     }
 
     async fn fact(&self, _machine: &MachineId, _epoch: Epoch, fact: Fact) -> Result<(), DeskError> {
@@ -99,7 +126,12 @@ impl Desk for StoryDesk {
         Ok(())
     }
 
-    async fn mint(&self, _machine: &MachineId, _epoch: Epoch, from: IpAddr) -> Result<Result<String, Refusal>, DeskError> {
+    async fn mint(
+        &self,
+        _machine: &MachineId,
+        _epoch: Epoch,
+        from: IpAddr,
+    ) -> Result<Result<String, Refusal>, DeskError> {
         let mut told = self.told();
         if *told.token_of.get_or_insert(from) != from {
             return Ok(Err(Refusal::SecondRequester));
@@ -107,32 +139,63 @@ impl Desk for StoryDesk {
         Ok(Ok(TOKEN.to_owned()))
     }
 
-    async fn redeem(&self, token: &str, _from: IpAddr) -> Result<Result<Redeemed, Refusal>, DeskError> {
+    async fn redeem(
+        &self,
+        token: &str,
+        _from: IpAddr,
+    ) -> Result<Result<Redeemed, Refusal>, DeskError> {
         // The agent asks the DHCP server again and may hold another address than iPXE had.
-        Ok(if token == TOKEN { Ok(Self::owner()) } else { Err(Refusal::BadToken) })
+        Ok(if token == TOKEN {
+            Ok(Self::owner())
+        } else {
+            Err(Refusal::BadToken)
+        })
     }
 
     async fn config(&self, _owner: &Redeemed) -> Result<Option<Vec<u8>>, DeskError> {
         Ok(None)
     }
 
-    async fn agent_report(&self, _owner: &Redeemed, report: AgentReport, _from: IpAddr) -> Result<AgentOrder, DeskError> {
+    async fn agent_report(
+        &self,
+        _owner: &Redeemed,
+        report: AgentReport,
+        _from: IpAddr,
+    ) -> Result<AgentOrder, DeskError> {
         let done = self.told().results.last().map_or(0, |result| result.order);
         self.hear(|told| told.reports.push(report));
         Ok(self.wait_after(done))
     }
 
-    async fn agent_order(&self, _owner: &Redeemed, after: u64) -> Result<Option<AgentOrder>, DeskError> {
-        Ok(self.told().order.clone().filter(|order| order.number > after))
+    async fn agent_order(
+        &self,
+        _owner: &Redeemed,
+        after: u64,
+    ) -> Result<Option<AgentOrder>, DeskError> {
+        Ok(self
+            .told()
+            .order
+            .clone()
+            .filter(|order| order.number > after))
     }
 
-    async fn agent_result(&self, _owner: &Redeemed, result: AgentResult) -> Result<AgentOrder, DeskError> {
+    async fn agent_result(
+        &self,
+        _owner: &Redeemed,
+        result: AgentResult,
+    ) -> Result<AgentOrder, DeskError> {
         let next = self.wait_after(result.order);
         self.hear(|told| told.results.push(result));
         Ok(next)
     }
 
-    async fn talos_event(&self, _from: IpAddr, _id: &str, _line: &str, _fact: Option<TalosFact>) -> Result<(), DeskError> {
+    async fn talos_event(
+        &self,
+        _from: IpAddr,
+        _id: &str,
+        _line: &str,
+        _fact: Option<TalosFact>,
+    ) -> Result<(), DeskError> {
         Ok(())
     }
 

@@ -23,17 +23,34 @@ pub(crate) const SERIAL: &str = "RACK0001";
 pub(crate) const DISK_BYTES: u64 = 96 << 20;
 const PASSWORD: &str = "s3cret-16-bytes!";
 
-const TOOLS: [&str; 9] = ["ip", "setpriv", "qemu-system-x86_64", "dnsmasq", "ipmi_sim", "ipmitool", "mkfs.ext4", "wipefs", "mkfifo"];
-const FIRMWARE: [&str; 3] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", "/usr/lib/ipxe/snponly.efi"];
+const TOOLS: [&str; 9] = [
+    "ip",
+    "setpriv",
+    "qemu-system-x86_64",
+    "dnsmasq",
+    "ipmi_sim",
+    "ipmitool",
+    "mkfs.ext4",
+    "wipefs",
+    "mkfifo",
+];
+const FIRMWARE: [&str; 3] = [
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    "/usr/lib/ipxe/snponly.efi",
+];
 
 /// Why the story cannot run here.
 pub(crate) fn missing() -> Option<String> {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if !is_root {
         return Some("it makes network namespaces and needs root".to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<PathBuf> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .collect();
     let absent = |tool: &&&str| !dirs.iter().any(|dir| dir.join(tool).is_file());
     if let Some(tool) = TOOLS.iter().find(absent) {
         return Some(format!("there is no {tool}"));
@@ -46,7 +63,12 @@ pub(crate) fn missing() -> Option<String> {
         .iter()
         .map(|name| files.join(name))
         .find(|file| !file.is_file())
-        .map(|file| format!("there is no {}: run scripts/agent-initrd target/agent-boot --kernel", file.display()))
+        .map(|file| {
+            format!(
+                "there is no {}: run scripts/agent-initrd target/agent-boot --kernel",
+                file.display()
+            )
+        })
 }
 
 /// Kernel, agent and modules, as `scripts/agent-initrd` makes them.
@@ -67,14 +89,20 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn up() -> Self {
-        let network = Self { prefix: format!("mq{}", std::process::id()) };
+        let network = Self {
+            prefix: format!("mq{}", std::process::id()),
+        };
         let (switch, boot) = (network.switch(), network.boot());
         for name in [&switch, &boot] {
             ip(&format!("netns add {name}"));
             ip(&format!("-n {name} link set lo up"));
         }
-        ip(&format!("-n {switch} link add br0 type bridge forward_delay 0 stp_state 0"));
-        ip(&format!("-n {switch} link add cable type veth peer name eth0 netns {boot}"));
+        ip(&format!(
+            "-n {switch} link add br0 type bridge forward_delay 0 stp_state 0"
+        ));
+        ip(&format!(
+            "-n {switch} link add cable type veth peer name eth0 netns {boot}"
+        ));
         ip(&format!("-n {switch} tuntap add tap0 mode tap"));
         for port in ["cable", "tap0"] {
             ip(&format!("-n {switch} link set {port} master br0 up"));
@@ -109,14 +137,26 @@ impl Drop for Network {
 }
 
 fn ip(arguments: &str) {
-    let done = Command::new("ip").args(arguments.split(' ')).status().expect("ip runs");
+    let done = Command::new("ip")
+        .args(arguments.split(' '))
+        .status()
+        .expect("ip runs");
     assert!(done.success(), "ip {arguments}");
 }
 
 /// A command in a namespace that dies with the thread that starts it.
 pub(crate) fn inside(namespace: &str, program: &str) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", "ip", "netns", "exec", namespace, program]);
+    command.args([
+        "--pdeathsig",
+        "KILL",
+        "--",
+        "ip",
+        "netns",
+        "exec",
+        namespace,
+        program,
+    ]);
     command.stdin(Stdio::null());
     command
 }
@@ -129,15 +169,22 @@ pub(crate) struct Rack {
 
 impl Rack {
     pub(crate) fn start(dir: &Path, switch: &str) -> Self {
-        let mut rack = Self { dir: dir.to_owned(), children: Vec::new() };
+        let mut rack = Self {
+            dir: dir.to_owned(),
+            children: Vec::new(),
+        };
         for (name, content) in [("power", "0\n"), ("serial.log", "")] {
             fs::write(rack.path(name), content).expect("the story's directory is writable");
         }
         fs::copy(FIRMWARE[1], rack.path("vars.fd")).expect("OVMF's variables can be copied");
         for disk in ["virtio.raw", "sata.raw"] {
             let path = rack.path(disk);
-            File::create(&path).and_then(|file| file.set_len(DISK_BYTES)).expect("a sparse disk");
-            run(Command::new("mkfs.ext4").args(["-q", "-F", "-L", "olddata"]).arg(&path));
+            File::create(&path)
+                .and_then(|file| file.set_len(DISK_BYTES))
+                .expect("a sparse disk");
+            run(Command::new("mkfs.ext4")
+                .args(["-q", "-F", "-L", "olddata"])
+                .arg(&path));
         }
         rack.start_dhcp(switch);
         rack.own_machine(switch);
@@ -150,17 +197,40 @@ impl Rack {
     }
 
     fn log(&self, name: &str) -> File {
-        OpenOptions::new().create(true).append(true).open(self.path(name)).expect("a log can be opened")
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path(name))
+            .expect("a log can be opened")
     }
 
     /// Addresses only, and an IPv6 router for iPXE builds that wait for one.
     fn start_dhcp(&mut self, switch: &str) {
         let mut dnsmasq = inside(switch, "dnsmasq");
-        dnsmasq.args(["-k", "-C", "/dev/null", "--port=0", "--user=root", "--interface=br0", "--bind-interfaces"]);
-        dnsmasq.args(["--dhcp-range=10.77.0.50,10.77.0.60,255.255.255.0,1h", "--dhcp-authoritative", "--no-ping", "--log-dhcp"]);
+        dnsmasq.args([
+            "-k",
+            "-C",
+            "/dev/null",
+            "--port=0",
+            "--user=root",
+            "--interface=br0",
+            "--bind-interfaces",
+        ]);
+        dnsmasq.args([
+            "--dhcp-range=10.77.0.50,10.77.0.60,255.255.255.0,1h",
+            "--dhcp-authoritative",
+            "--no-ping",
+            "--log-dhcp",
+        ]);
         dnsmasq.args(["--dhcp-range=fd77::,ra-only", "--enable-ra", "--pid-file="]);
-        dnsmasq.arg(format!("--dhcp-leasefile={}", self.path("leases").display()));
-        dnsmasq.arg(format!("--log-facility={}", self.path("dhcp.log").display()));
+        dnsmasq.arg(format!(
+            "--dhcp-leasefile={}",
+            self.path("leases").display()
+        ));
+        dnsmasq.arg(format!(
+            "--log-facility={}",
+            self.path("dhcp.log").display()
+        ));
         self.children.push(dnsmasq.spawn().expect("dnsmasq starts"));
     }
 
@@ -179,9 +249,14 @@ impl Rack {
         fs::write(self.path("sim.emu"), emulator).expect("the story's directory is writable");
         fs::create_dir_all(self.path("state")).expect("the story's directory is writable");
         let mut simulator = inside(switch, "ipmi_sim");
-        simulator.args(["-c", "lan.conf", "-f", "sim.emu", "-s", "state", "-n"]).current_dir(&self.dir);
-        simulator.stdout(self.log("ipmi_sim.log")).stderr(self.log("ipmi_sim.log"));
-        self.children.push(simulator.spawn().expect("ipmi_sim starts"));
+        simulator
+            .args(["-c", "lan.conf", "-f", "sim.emu", "-s", "state", "-n"])
+            .current_dir(&self.dir);
+        simulator
+            .stdout(self.log("ipmi_sim.log"))
+            .stderr(self.log("ipmi_sim.log"));
+        self.children
+            .push(simulator.spawn().expect("ipmi_sim starts"));
     }
 
     /// A thread that lives as long as this process, and with it the machine that it starts.
@@ -191,27 +266,41 @@ impl Rack {
         let (send, orders) = channel();
         std::thread::spawn(move || {
             // Open for both directions, so that it does not end when a hook closes its side.
-            let pipe = OpenOptions::new().read(true).write(true).open(pipe).expect("the pipe was just made");
+            let pipe = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(pipe)
+                .expect("the pipe was just made");
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                 if send.send(line).is_err() {
                     return;
                 }
             }
         });
-        let owner = Owner { dir: self.dir.clone(), switch: switch.to_owned(), machine: None };
+        let owner = Owner {
+            dir: self.dir.clone(),
+            switch: switch.to_owned(),
+            machine: None,
+        };
         std::thread::spawn(move || owner.run(&orders));
     }
 
     /// An IPMI command of a foreign client.
     pub(crate) fn ipmi(&self, command: &str) -> String {
         let out = ipmitool(command).output().expect("ipmitool runs");
-        assert!(out.status.success(), "ipmitool {command}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "ipmitool {command}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
 
     /// Whether the BMC is up.
     pub(crate) fn answers(&self) -> bool {
-        ipmitool("chassis power status").output().is_ok_and(|out| out.status.success())
+        ipmitool("chassis power status")
+            .output()
+            .is_ok_and(|out| out.status.success())
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -236,7 +325,11 @@ impl Drop for Rack {
 fn ipmitool(command: &str) -> Command {
     let mut ipmitool = Command::new("ipmitool");
     // ipmi_sim knows no suite above 14; ours meet suite 17 elsewhere.
-    ipmitool.args(["-I", "lanplus", "-C", "3", "-H", BMC, "-U", "admin", "-P", PASSWORD]).args(command.split(' '));
+    ipmitool
+        .args([
+            "-I", "lanplus", "-C", "3", "-H", BMC, "-U", "admin", "-P", PASSWORD,
+        ])
+        .args(command.split(' '));
     ipmitool
 }
 
@@ -256,7 +349,9 @@ impl Owner {
     fn run(mut self, orders: &Receiver<String>) {
         loop {
             match orders.recv_timeout(Duration::from_millis(100)) {
-                Ok(order) if order == "on" && self.machine.is_none() => self.machine = Some(self.power_on()),
+                Ok(order) if order == "on" && self.machine.is_none() => {
+                    self.machine = Some(self.power_on())
+                }
                 Ok(order) if order == "off" => {
                     if let Some(mut machine) = self.machine.take() {
                         let _ = machine.kill();
@@ -266,13 +361,18 @@ impl Owner {
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if let Some(ended) = self.machine.as_mut().and_then(|machine| machine.try_wait().ok().flatten()) {
+            if let Some(ended) = self
+                .machine
+                .as_mut()
+                .and_then(|machine| machine.try_wait().ok().flatten())
+            {
                 self.machine = None;
                 self.note(ended);
             }
             let power = if self.machine.is_some() { "1\n" } else { "0\n" };
             let part = self.dir.join("power.part");
-            let _ = fs::write(&part, power).and_then(|()| fs::rename(&part, self.dir.join("power")));
+            let _ =
+                fs::write(&part, power).and_then(|()| fs::rename(&part, self.dir.join("power")));
         }
     }
 
@@ -287,18 +387,55 @@ impl Owner {
         let network = if device.trim() == "pxe" { 0 } else { 9 };
         let mut qemu = inside(&self.switch, "qemu-system-x86_64");
         // `max` has RDRAND: without it, and without a single interrupt to learn from, the kernel has no random numbers for TLS.
-        qemu.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512", "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"]);
-        qemu.args(["-uuid", UUID, "-smbios"]).arg(format!("type=1,manufacturer=Acme,product=RackVM,serial={SERIAL}"));
-        qemu.arg("-serial").arg(format!("file:{}", self.dir.join("serial.log").display()));
-        qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={}", FIRMWARE[0]));
-        qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", self.dir.join("vars.fd").display()));
-        qemu.args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no", "-device"]);
+        qemu.args([
+            "-machine",
+            "q35",
+            "-accel",
+            "tcg",
+            "-cpu",
+            "max",
+            "-m",
+            "512",
+            "-display",
+            "none",
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+        ]);
+        qemu.args(["-uuid", UUID, "-smbios"]).arg(format!(
+            "type=1,manufacturer=Acme,product=RackVM,serial={SERIAL}"
+        ));
+        qemu.arg("-serial")
+            .arg(format!("file:{}", self.dir.join("serial.log").display()));
+        qemu.arg("-drive").arg(format!(
+            "if=pflash,format=raw,unit=0,readonly=on,file={}",
+            FIRMWARE[0]
+        ));
+        qemu.arg("-drive").arg(format!(
+            "if=pflash,format=raw,unit=1,file={}",
+            self.dir.join("vars.fd").display()
+        ));
+        qemu.args([
+            "-netdev",
+            "tap,id=net,ifname=tap0,script=no,downscript=no",
+            "-device",
+        ]);
         // An empty romfile leaves network boot to the firmware's own stack.
-        qemu.arg(format!("virtio-net-pci,netdev=net,mac={MAC},romfile=,bootindex={network}"));
-        for (index, name, kind) in [(1, "virtio", "virtio-blk-pci"), (2, "sata", "ide-hd,bus=ide.0,wwn=0x5000c50015ea7100")] {
+        qemu.arg(format!(
+            "virtio-net-pci,netdev=net,mac={MAC},romfile=,bootindex={network}"
+        ));
+        for (index, name, kind) in [
+            (1, "virtio", "virtio-blk-pci"),
+            (2, "sata", "ide-hd,bus=ide.0,wwn=0x5000c50015ea7100"),
+        ] {
             // The default, discard=ignore, is the disk that lies: it says yes to a discard and changes nothing.
-            qemu.arg("-drive").arg(format!("if=none,id={name},format=raw,discard=ignore,file={}", self.dir.join(format!("{name}.raw")).display()));
-            qemu.arg("-device").arg(format!("{kind},drive={name},serial={SERIAL}-{name},bootindex={index}"));
+            qemu.arg("-drive").arg(format!(
+                "if=none,id={name},format=raw,discard=ignore,file={}",
+                self.dir.join(format!("{name}.raw")).display()
+            ));
+            qemu.arg("-device").arg(format!(
+                "{kind},drive={name},serial={SERIAL}-{name},bootindex={index}"
+            ));
         }
         let log = File::create(self.dir.join("qemu.log")).expect("a log can be made");
         qemu.stdout(Stdio::null()).stderr(log);

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// Set in the process that runs inside bootd's namespace: its directory, and the other namespace.
 const INSIDE: &str = "METAL_QEMU_STORY";
 const WHOLE_STORY: Duration = Duration::from_secs(300);
-const BOOT: Duration = Duration::from_secs(150);
+const BOOT: Duration = Duration::from_secs(90);
 const STEP: Duration = Duration::from_secs(60);
 
 #[test]
@@ -41,10 +41,28 @@ fn a_real_machine_boots_registers_refuses_and_erases() {
         return;
     }
     let network = Network::up();
-    let dir = tempfile::Builder::new().prefix("qemu-story-").tempdir().expect("a directory for the story");
-    let mut inner = rack::inside(&network.boot(), std::env::current_exe().expect("a test knows its own path").to_str().expect("a plain path"));
-    inner.args(["--exact", "a_real_machine_boots_registers_refuses_and_erases", "--nocapture", "--test-threads", "1"]);
-    inner.env(INSIDE, format!("{}|{}", dir.path().display(), network.switch()));
+    let dir = tempfile::Builder::new()
+        .prefix("qemu-story-")
+        .tempdir()
+        .expect("a directory for the story");
+    let mut inner = rack::inside(
+        &network.boot(),
+        std::env::current_exe()
+            .expect("a test knows its own path")
+            .to_str()
+            .expect("a plain path"),
+    );
+    inner.args([
+        "--exact",
+        "a_real_machine_boots_registers_refuses_and_erases",
+        "--nocapture",
+        "--test-threads",
+        "1",
+    ]);
+    inner.env(
+        INSIDE,
+        format!("{}|{}", dir.path().display(), network.switch()),
+    );
     let mut inner = inner.spawn().expect("this test runs in the namespace");
     let until = Instant::now() + WHOLE_STORY;
     let ended = loop {
@@ -60,79 +78,201 @@ fn a_real_machine_boots_registers_refuses_and_erases() {
     };
     if !ended.is_some_and(|ended| ended.success()) {
         let kept = dir.keep();
-        panic!("the story failed ({ended:?}); its logs and the serial console are in {}", kept.display());
+        panic!(
+            "the story failed ({ended:?}); its logs and the serial console are in {}",
+            kept.display()
+        );
     }
 }
 
+/// The story as it runs: bootd's side, the rack, and when the machine got power.
+struct Story {
+    runtime: tokio::runtime::Runtime,
+    desk: Arc<StoryDesk>,
+    rack: Rack,
+    started: Instant,
+}
+
 fn story(dir: &Path, switch: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let desk = StoryDesk::new(MAC);
     let stop = CancellationToken::new();
     let running = runtime.block_on(start_bootd(dir, &desk, &stop));
     let rack = Rack::start(dir, switch);
-    let untouched = std::fs::read(rack.path("sata.raw")).expect("the disk file");
-    let before = std::fs::read(rack.path("virtio.raw")).expect("the disk file");
-
+    let (virtio_before, sata_before) = (content(&rack, "virtio.raw"), content(&rack, "sata.raw"));
     wait_for_bmc(&rack);
     rack.ipmi("chassis bootdev pxe options=efiboot");
     rack.ipmi("chassis power on");
-    let started = Instant::now();
-    let hear = |what: &str, found: bool| {
-        assert!(found, "{what} did not happen; told: {:#?}\nserial:\n{}", desk.told().lines, tail(&rack.serial()));
-        eprintln!("{:6.1} s  {what}", started.elapsed().as_secs_f32());
+    let story = Story {
+        runtime,
+        desk,
+        rack,
+        started: Instant::now(),
     };
-    let line = |part: &'static str, patience| runtime.block_on(desk.until(patience, |told| told.lines.iter().any(|l| l.contains(part)).then_some(())));
-    hear("the firmware asked DHCP and was offered a boot file", line("DhcpOffered", BOOT).is_some());
-    hear("the boot file left by TFTP", line("BootFileServed { name: \"snponly.efi\" }", BOOT).is_some());
-    hear("iPXE fetched its script", line("ScriptServed { what: Agent", BOOT).is_some());
-    hear("the kernel left", line("KernelServed { what: Agent", BOOT).is_some());
-    let report = runtime.block_on(desk.until(BOOT, |told| told.reports.first().cloned()));
-    hear("the agent registered", report.is_some());
-    let hardware = report.and_then(|report| report.hardware).expect("just heard");
-    assert_eq!((hardware.uuid.as_str(), hardware.serial.as_str(), hardware.product.as_str()), (UUID, SERIAL, "RackVM"));
-    assert_eq!(hardware.nics.iter().map(|nic| nic.mac.as_str()).collect::<Vec<_>>(), [MAC]);
-    let virtio = disk(&hardware.disks, "virtio");
-    let sata = disk(&hardware.disks, "sata");
-    assert_eq!((virtio.signatures.as_slice(), virtio.bytes), (["ext4".to_owned()].as_slice(), DISK_BYTES));
-    assert_eq!((sata.signatures.as_slice(), sata.wwid.as_str()), (["ext4".to_owned()].as_slice(), "naa.5000c50015ea7100"));
 
-    let result = |number| runtime.block_on(desk.until(STEP, |told| told.results.iter().find(|r| r.order == number).cloned()));
-    // The plan showed an empty disk; what is there now was not allowed to go.
-    desk.order(1, erase(&virtio, "0".repeat(64)));
-    let refused = result(1);
-    hear("an order for other content was answered", refused.is_some());
-    let refused: AgentResult = refused.expect("just heard");
-    assert_eq!(refused.refused, format!("disk {SERIAL}-virtio: its content changed since it was reported; inspect the machine again"));
-    assert!(std::fs::read(rack.path("virtio.raw")).expect("the disk file") == before, "nothing was written");
+    let virtio = story.boots_and_registers();
+    story.refuses_what_was_not_planned(&virtio);
+    assert!(
+        content(&story.rack, "virtio.raw") == virtio_before,
+        "nothing was written"
+    );
+    story.erases(&virtio);
+    story.powers_off();
 
-    desk.order(2, erase(&virtio, virtio.fingerprint.clone()));
-    let erased = result(2);
-    hear("the erase was answered", erased.is_some());
-    let erased = erased.expect("just heard");
-    assert_eq!((erased.refused.as_str(), erased.disks.len(), erased.disks[0].failed.as_str()), ("", 1, ""));
-    assert!(erased.disks[0].after.as_ref().is_some_and(|after| after.blank));
-    assert_eq!(erased.disks[0].proof, proof());
-
-    desk.order(3, What::PowerOff(AgentEnd {}));
-    let until = Instant::now() + STEP;
-    while rack.is_on() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    hear("the machine turned itself off", !rack.is_on());
-    assert_eq!(rack.ipmi("chassis power status"), "Chassis Power is off");
-
-    assert!(wipefs(&rack.path("virtio.raw")).is_empty());
-    let after = std::fs::read(rack.path("virtio.raw")).expect("the disk file");
-    let zero = |range: std::ops::Range<usize>| after[range].iter().all(|byte| *byte == 0);
-    assert!(zero(0..2 << 20) && zero(after.len() - (2 << 20)..after.len()), "both ends are zero on the host");
-    assert!(std::fs::read(rack.path("sata.raw")).expect("the disk file") == untouched, "the other disk is byte-identical");
-    assert!(!rack.serial().contains("Kernel panic"));
-
+    assert!(wipefs(&story.rack.path("virtio.raw")).is_empty());
+    let after = content(&story.rack, "virtio.raw");
+    let ends = [&after[..2 << 20], &after[after.len() - (2 << 20)..]];
+    assert!(
+        ends.iter().all(|end| end.iter().all(|byte| *byte == 0)),
+        "both ends are zero on the host"
+    );
+    assert!(
+        content(&story.rack, "sata.raw") == sata_before,
+        "the other disk is byte-identical"
+    );
+    assert!(!story.rack.serial().contains("Kernel panic"));
     stop.cancel();
-    runtime.block_on(running.join()).expect("no loop of bootd panicked");
+    story
+        .runtime
+        .block_on(running.join())
+        .expect("no loop of bootd panicked");
 }
 
-async fn start_bootd(dir: &Path, desk: &Arc<StoryDesk>, stop: &CancellationToken) -> bootd::net::Running {
+impl Story {
+    fn hear<T>(&self, what: &str, found: Option<T>) -> T {
+        let Some(found) = found else {
+            panic!(
+                "{what}: never; told: {:#?}\nserial:\n{}",
+                self.desk.told().lines,
+                tail(&self.rack.serial())
+            );
+        };
+        eprintln!("{:6.1} s  {what}", self.started.elapsed().as_secs_f32());
+        found
+    }
+
+    fn hear_fact(&self, what: &str, part: &str) {
+        let told = self.desk.until(BOOT, |told| {
+            told.lines
+                .iter()
+                .any(|line| line.contains(part))
+                .then_some(())
+        });
+        self.hear(what, self.runtime.block_on(told));
+    }
+
+    /// Answers the disk to be erased, as the agent reported it.
+    fn boots_and_registers(&self) -> Disk {
+        self.hear_fact(
+            "the firmware asked DHCP and was offered a boot file",
+            "DhcpOffered { arch: 7 }",
+        );
+        self.hear_fact("the boot file left by TFTP", "BootFileServed");
+        self.hear_fact("iPXE fetched its script", "ScriptServed { what: Agent");
+        self.hear_fact("the kernel left", "KernelServed { what: Agent");
+        let report = self.desk.until(BOOT, |told| told.reports.first().cloned());
+        let report = self.hear("the agent registered", self.runtime.block_on(report));
+        let hardware = report.hardware.expect("a report has hardware");
+        assert_eq!(
+            (
+                hardware.uuid.as_str(),
+                hardware.serial.as_str(),
+                hardware.product.as_str()
+            ),
+            (UUID, SERIAL, "RackVM")
+        );
+        assert_eq!(
+            hardware
+                .nics
+                .iter()
+                .map(|nic| nic.mac.as_str())
+                .collect::<Vec<_>>(),
+            [MAC]
+        );
+        let sata = disk(&hardware.disks, "sata");
+        assert_eq!(
+            (sata.signatures.join(" "), sata.wwid.as_str()),
+            ("ext4".to_owned(), "naa.5000c50015ea7100")
+        );
+        let virtio = disk(&hardware.disks, "virtio");
+        assert_eq!(
+            (virtio.signatures.join(" "), virtio.bytes, virtio.blank),
+            ("ext4".to_owned(), DISK_BYTES, false)
+        );
+        virtio
+    }
+
+    fn result(&self, what: &str, number: u64) -> AgentResult {
+        let result = self.desk.until(STEP, |told| {
+            told.results
+                .iter()
+                .find(|result| result.order == number)
+                .cloned()
+        });
+        self.hear(what, self.runtime.block_on(result))
+    }
+
+    /// The plan showed other content: what is there now was never allowed to go.
+    fn refuses_what_was_not_planned(&self, virtio: &Disk) {
+        self.desk.order(1, erase(virtio, "0".repeat(64)));
+        let refused = self.result("an order for other content was answered", 1);
+        let expected = format!(
+            "disk {SERIAL}-virtio: its content changed since it was reported; inspect the machine again"
+        );
+        assert_eq!((refused.refused, refused.disks.len()), (expected, 0));
+    }
+
+    fn erases(&self, virtio: &Disk) {
+        self.desk
+            .order(2, erase(virtio, virtio.fingerprint.clone()));
+        let erased = self.result("the erase was answered", 2);
+        assert_eq!(
+            (
+                erased.refused.as_str(),
+                erased.disks.len(),
+                erased.disks[0].failed.as_str()
+            ),
+            ("", 1, "")
+        );
+        assert!(
+            erased.disks[0]
+                .after
+                .as_ref()
+                .is_some_and(|after| after.blank)
+        );
+        assert_eq!(erased.disks[0].proof, proof());
+    }
+
+    fn powers_off(&self) {
+        self.desk.order(3, What::PowerOff(AgentEnd {}));
+        let until = Instant::now() + STEP;
+        while self.rack.is_on() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.hear(
+            "the machine turned itself off",
+            (!self.rack.is_on()).then_some(()),
+        );
+        assert_eq!(
+            self.rack.ipmi("chassis power status"),
+            "Chassis Power is off"
+        );
+    }
+}
+
+fn content(rack: &Rack, disk: &str) -> Vec<u8> {
+    std::fs::read(rack.path(disk)).expect("the disk file")
+}
+
+async fn start_bootd(
+    dir: &Path,
+    desk: &Arc<StoryDesk>,
+    stop: &CancellationToken,
+) -> bootd::net::Running {
     let files = rack::agent_boot();
     let images = images::Settings {
         dir: dir.join("images"),
@@ -144,7 +284,12 @@ async fn start_bootd(dir: &Path, desk: &Arc<StoryDesk>, stop: &CancellationToken
     let at = |port: u16| (std::net::Ipv4Addr::UNSPECIFIED, port).into();
     let settings = Settings {
         advertise: BOOTD.parse().expect("an address"),
-        dhcp: vec![DhcpListener { proxy: at(67), boot_server: at(4011), overhear: Some(at(68)), interface: Some("eth0".to_owned()) }],
+        dhcp: vec![DhcpListener {
+            proxy: at(67),
+            boot_server: at(4011),
+            overhear: Some(at(68)),
+            interface: Some("eth0".to_owned()),
+        }],
         tftp: Some(at(69)),
         http: at(8081),
         https: at(8443),
@@ -163,7 +308,16 @@ async fn start_bootd(dir: &Path, desk: &Arc<StoryDesk>, stop: &CancellationToken
     };
     let (tls, ca_pem) = certificates();
     let images = Arc::new(ImageCache::new(images).expect("an image cache"));
-    bootd::net::start(settings, Arc::clone(desk), images, tls, ca_pem, stop.clone()).await.expect("bootd's sockets")
+    bootd::net::start(
+        settings,
+        Arc::clone(desk),
+        images,
+        tls,
+        ca_pem,
+        stop.clone(),
+    )
+    .await
+    .expect("bootd's sockets")
 }
 
 fn certificates() -> (Arc<rustls::ServerConfig>, String) {
@@ -173,12 +327,21 @@ fn certificates() -> (Arc<rustls::ServerConfig>, String) {
     let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().expect("a key");
-    let leaf = rcgen::CertificateParams::new(vec![BOOTD.to_owned()]).and_then(|leaf| leaf.signed_by(&key, &issuer)).expect("a certificate");
-    let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key that was just made");
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key))
-        .expect("a TLS configuration");
+    let leaf = rcgen::CertificateParams::new(vec![BOOTD.to_owned()])
+        .and_then(|leaf| leaf.signed_by(&key, &issuer))
+        .expect("a certificate");
+    let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der())
+        .expect("a key that was just made");
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .and_then(|builder| {
+        builder
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+    })
+    .expect("a TLS configuration");
     (Arc::new(config), ca_pem)
 }
 
@@ -201,7 +364,10 @@ fn erase(disk: &Disk, fingerprint: String) -> What {
         scope: EraseScope::Quick.into(),
         probe_offsets: vec![0, disk.bytes - 4096],
     };
-    What::Erase(AgentErase { disks: vec![disk], nonce: b"nonce of the story".to_vec() })
+    What::Erase(AgentErase {
+        disks: vec![disk],
+        nonce: b"nonce of the story".to_vec(),
+    })
 }
 
 /// What a disk proves that reads zero at both probes.
@@ -216,11 +382,19 @@ fn proof() -> Vec<u8> {
 fn disk(disks: &[Disk], name: &str) -> Disk {
     // QEMU's virtio cuts serials at 20 bytes; ours are shorter.
     let serial = format!("{SERIAL}-{name}");
-    disks.iter().find(|disk| disk.serial == serial).unwrap_or_else(|| panic!("no disk {serial} among {disks:#?}")).clone()
+    disks
+        .iter()
+        .find(|disk| disk.serial == serial)
+        .unwrap_or_else(|| panic!("no disk {serial} among {disks:#?}"))
+        .clone()
 }
 
 fn wipefs(path: &Path) -> String {
-    let out = Command::new("wipefs").args(["--noheadings"]).arg(path).output().expect("wipefs runs");
+    let out = Command::new("wipefs")
+        .args(["--noheadings"])
+        .arg(path)
+        .output()
+        .expect("wipefs runs");
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 

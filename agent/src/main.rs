@@ -50,6 +50,12 @@ fn prepare() -> Result<BootParameters, String> {
         .map_err(|e| format!("no pinned CA at /metal/ca.pem: {e}"))?;
     let boot = BootParameters::parse(&command_line, ca, None).map_err(|e| e.to_string())?;
     modules::load_all(Path::new("/modules"));
+    if !sys::random_is_ready() {
+        // Neither DHCP nor TLS goes on without; a person at the console must see why.
+        say(
+            "waiting for the kernel's random numbers; a virtual machine needs RDRAND or virtio-rng",
+        );
+    }
     let _ = net::come_up(&boot.mac);
     settle();
     Ok(boot)

@@ -70,6 +70,15 @@ pub fn load_module(module: &File) -> io::Result<()> {
     }
 }
 
+/// Whether the kernel has random numbers yet. Asking for them before blocks, on some machines for ever.
+#[must_use]
+pub fn random_is_ready() -> bool {
+    let mut byte = 0_u8;
+    // SAFETY: getrandom(2) writes at most one byte to the pointer, which is valid for it.
+    let got = unsafe { libc::getrandom((&raw mut byte).cast(), 1, libc::GRND_NONBLOCK) };
+    got == 1
+}
+
 /// Size of a block device in bytes.
 ///
 /// # Errors

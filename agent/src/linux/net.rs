@@ -29,7 +29,10 @@ pub fn come_up(boot_mac: &str) -> String {
         round += 1;
         let candidates = candidates(boot_mac);
         if candidates.is_empty() {
-            say(&format!("no network card has a link; cards here: {:?}", cards()));
+            say(&format!(
+                "no network card has a link; cards here: {:?}",
+                cards()
+            ));
         }
         for name in candidates {
             match configure(&name, round) {
