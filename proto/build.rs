@@ -6,7 +6,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = Vec::new();
     for room in ["metal", "tfplugin6", "talos"] {
         println!("cargo:rerun-if-changed={room}");
-        collect(Path::new(room), &mut files)?;
+        if Path::new(room).is_dir() {
+            collect(Path::new(room), &mut files)?;
+        }
     }
     files.sort();
     let descriptors = protox::compile(&files, ["."])?;

@@ -22,6 +22,39 @@ pub mod metal {
     }
 }
 
+/// The Talos machine API: what we call on a node, and what a simulated node answers.
+///
+/// The modules lie as the packages do, so that paths between packages resolve.
+pub mod talos {
+    /// Node metadata and data chunks.
+    pub mod common {
+        tonic::include_proto!("common");
+    }
+    /// `MachineService`, `LifecycleService`, `ImageService` and the event messages.
+    pub mod machine {
+        tonic::include_proto!("machine");
+    }
+    /// `StorageService`.
+    pub mod storage {
+        tonic::include_proto!("storage");
+    }
+    /// `ClusterService`.
+    pub mod cluster {
+        tonic::include_proto!("cluster");
+    }
+    /// The resource state of a node.
+    pub mod cosi {
+        /// `State` and its resources.
+        pub mod resource {
+            tonic::include_proto!("cosi.resource");
+        }
+    }
+    /// `EventSinkService`: served by bootd, called by nodes.
+    pub mod events {
+        tonic::include_proto!("events");
+    }
+}
+
 /// Terraform plugin protocol 6.
 pub mod tfplugin6 {
     tonic::include_proto!("tfplugin6");

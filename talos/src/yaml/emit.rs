@@ -1,0 +1,188 @@
+//! Trees to text, in the block style of the YAML library that the generator uses: four spaces, lists indented below
+//! their key, literal blocks for texts of several lines, never folded.
+
+use super::scalar::{Form, double_quoted, form, single_quoted};
+use super::{Kind, Mapping, Node, Scalar, Value};
+
+/// Whose habits the output follows. The generators differ in how they quote what YAML 1.1 read as something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Talos machinery 1.13: such texts are double-quoted.
+    V1_13,
+}
+
+const INDENT: usize = 4;
+/// A key that is longer than this is written with `?`.
+const SIMPLE_KEY_MAX: usize = 128;
+
+/// One document, without a separator.
+pub fn emit(node: &Node, style: Style) -> String {
+    let mut out = Emitter {
+        out: String::new(),
+        style,
+    };
+    out.node(node, 0, Place::Root);
+    out.out.push('\n');
+    out.out
+}
+
+/// Several documents, joined by separators.
+pub fn emit_documents<'a>(documents: impl IntoIterator<Item = &'a Node>, style: Style) -> String {
+    let texts: Vec<String> = documents.into_iter().map(|d| emit(d, style)).collect();
+    texts.join("---\n")
+}
+
+/// Where a value stands, which decides where its first line goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Root,
+    /// After `key:`.
+    MapValue,
+    /// After `- `, and after `? ` or `: `.
+    Item,
+}
+
+struct Emitter {
+    out: String,
+    style: Style,
+}
+
+impl Emitter {
+    /// `indent` is the indentation of the structure that holds this value.
+    fn node(&mut self, node: &Node, indent: usize, place: Place) {
+        match &node.value {
+            Value::Scalar(scalar) => {
+                if place == Place::MapValue {
+                    self.out.push(' ');
+                }
+                self.scalar(scalar, deeper(indent, place));
+            }
+            Value::Sequence(items) if items.is_empty() => self.flow("[]", place),
+            Value::Mapping(mapping) if mapping.is_empty() => self.flow("{}", place),
+            Value::Sequence(items) => self.sequence(items, deeper(indent, place), place),
+            Value::Mapping(mapping) => self.mapping(mapping, deeper(indent, place), place),
+        }
+    }
+
+    fn flow(&mut self, text: &str, place: Place) {
+        if place == Place::MapValue {
+            self.out.push(' ');
+        }
+        self.out.push_str(text);
+    }
+
+    fn sequence(&mut self, items: &[Node], indent: usize, place: Place) {
+        for (index, item) in items.iter().enumerate() {
+            self.line(indent, index, place);
+            self.out.push_str("- ");
+            self.node(item, indent, Place::Item);
+        }
+    }
+
+    fn mapping(&mut self, mapping: &Mapping, indent: usize, place: Place) {
+        for (index, entry) in mapping.iter().enumerate() {
+            self.line(indent, index, place);
+            let form = form(&entry.key, self.style);
+            if entry.key.len() > SIMPLE_KEY_MAX || entry.key.contains('\n') {
+                self.out.push_str("? ");
+                self.text(&entry.key, form, deeper(indent, Place::MapValue));
+                self.out.push('\n');
+                self.pad(indent);
+                self.out.push(':');
+                self.explicit_value(&entry.value, indent);
+            } else {
+                self.text(&entry.key, form, indent);
+                self.out.push(':');
+                self.node(&entry.value, indent, Place::MapValue);
+            }
+        }
+    }
+
+    /// The value after `:` of an explicit key: a structure starts on the same line.
+    fn explicit_value(&mut self, value: &Node, indent: usize) {
+        self.out.push(' ');
+        let inner = deeper(indent, Place::MapValue);
+        match &value.value {
+            Value::Scalar(scalar) => self.scalar(scalar, inner),
+            Value::Sequence(items) if items.is_empty() => self.flow("[]", Place::Item),
+            Value::Mapping(mapping) if mapping.is_empty() => self.flow("{}", Place::Item),
+            Value::Sequence(items) => {
+                self.out.push_str(&" ".repeat(inner - indent - 2));
+                self.sequence(items, inner, Place::Item);
+            }
+            Value::Mapping(mapping) => {
+                self.out.push_str(&" ".repeat(inner - indent - 2));
+                self.mapping(mapping, inner, Place::Item);
+            }
+        }
+    }
+
+    /// Starts the line of an element; the first one of a nested structure goes where the cursor already is.
+    fn line(&mut self, indent: usize, index: usize, place: Place) {
+        if index > 0 || place == Place::MapValue {
+            self.out.push('\n');
+            self.pad(indent);
+        }
+    }
+
+    fn pad(&mut self, indent: usize) {
+        self.out.extend(std::iter::repeat_n(' ', indent));
+    }
+
+    /// `indent` is where the lines of a literal block go.
+    fn scalar(&mut self, scalar: &Scalar, indent: usize) {
+        match scalar.kind {
+            Kind::Text => {
+                let form = form(&scalar.text, self.style);
+                self.text(&scalar.text, form, indent);
+            }
+            Kind::Null => self.out.push_str("null"),
+            Kind::Bool | Kind::Int | Kind::Float | Kind::Timestamp => {
+                self.out.push_str(&scalar.text);
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, form: Form, indent: usize) {
+        match form {
+            Form::Plain => self.out.push_str(text),
+            Form::Single => self.out.push_str(&single_quoted(text)),
+            Form::Double => self.out.push_str(&double_quoted(text)),
+            Form::Literal => self.literal(text, indent),
+        }
+    }
+
+    fn literal(&mut self, text: &str, indent: usize) {
+        self.out.push('|');
+        if text.starts_with([' ', '\n']) {
+            self.out.push_str(&INDENT.to_string());
+        }
+        let body = match text.strip_suffix('\n') {
+            None => {
+                self.out.push('-');
+                text
+            }
+            Some(body) if body.ends_with('\n') => {
+                self.out.push('+');
+                body
+            }
+            Some(body) => body,
+        };
+        for line in body.split('\n') {
+            self.out.push('\n');
+            if !line.is_empty() {
+                self.pad(indent);
+                self.out.push_str(line);
+            }
+        }
+    }
+}
+
+/// The indentation inside a value: the next multiple of four, or two more inside a list item.
+fn deeper(indent: usize, place: Place) -> usize {
+    match place {
+        Place::Root => 0,
+        Place::Item => indent + 2,
+        Place::MapValue => INDENT * ((indent + INDENT) / INDENT),
+    }
+}
