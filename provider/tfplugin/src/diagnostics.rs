@@ -70,14 +70,18 @@ impl Diagnostic {
         self
     }
 
-    /// Detail and hint as the host prints them.
+    /// Detail and hint as the host prints them. The host points at top-level attributes only, so the way into a nested one is told.
     #[must_use]
     pub fn text(&self) -> String {
-        match &self.hint {
-            Some(hint) if self.detail.is_empty() => format!("Hint: {hint}"),
-            Some(hint) => format!("{}\n\nHint: {hint}", self.detail),
-            None => self.detail.clone(),
-        }
+        let nested = self.path.as_ref().filter(|p| p.steps().len() > 1);
+        let attribute = nested.map(ToString::to_string);
+        let untold = attribute.filter(|a| !self.detail.contains(a.as_str()));
+        let parts = [
+            Some(self.detail.clone()).filter(|d| !d.is_empty()),
+            untold.map(|a| format!("Attribute: `{a}`.")),
+            self.hint.as_ref().map(|h| format!("Hint: {h}")),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
     }
 
     fn new(severity: Severity, summary: impl Into<String>) -> Self {
@@ -198,6 +202,8 @@ mod tests {
         Error: Invalid attribute value (disk.size)
 
         `size` is "8XB", which has no known unit.
+
+        Attribute: `disk.size`.
 
         Hint: write 8GB
         "#);

@@ -6,6 +6,8 @@
 mod propose;
 mod replace;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub(crate) use propose::{mark_unknown, propose};
@@ -43,6 +45,15 @@ pub(crate) fn plan(schema: &Arc<Schema>, prior: Option<Object>, config: Object) 
         replace: BTreeSet::new(),
         touched: changes,
         mistakes: Vec::new(),
+    }
+}
+
+/// What the result of a data source must be: what is declared, defaults, and the rest is the provider's.
+pub(crate) fn expected(schema: &Schema, config: &Object) -> Object {
+    let proposed = Value::Object(propose(&schema.attributes, config, None));
+    match propose::mark_created(schema, config, proposed) {
+        Value::Object(expected) => expected,
+        _ => Object::new(),
     }
 }
 

@@ -165,7 +165,7 @@ fn contains_dynamic(ty: &Type) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{computed, optional, required};
+    use crate::schema::{computed, optional};
 
     crate::model! {
         struct Inner {
@@ -191,7 +191,15 @@ mod tests {
                 optional(),
             ));
         let found: Vec<_> = schema.mistakes().iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(found.join("\n"), @"");
+        insta::assert_snapshot!(found.join("\n"), @"
+        `count`: only an optional attribute has a default
+        `key`: a write-only attribute is set by the configuration only, outside sets and computed objects
+        `members.seen`: an element of a set has no identity that a computed value could follow; use a list or a map
+        `Upper`: a name is made of lower-case letters, digits and underscores
+        `Upper`: the host accepts no dynamic type inside a collection
+        `kee`: a rule names an attribute that does not exist
+        `count`: the name is reserved by HCL
+        ");
         let fine = Schema::new("").attribute(Attribute::of(Name::<i64>::new("n"), "", computed()));
         assert_eq!(fine.mistakes(), Vec::new());
     }

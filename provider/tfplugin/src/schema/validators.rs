@@ -137,7 +137,7 @@ pub fn one_of(words: &'static [&'static str]) -> Validator {
 /// Text or a collection that is not empty.
 #[must_use]
 pub fn not_empty() -> Validator {
-    Validator::new("not empty", |v| {
+    Validator::new("non-empty", |v| {
         let empty = match v {
             Value::String(s) => s.is_empty(),
             Value::List(es) | Value::Set(es) => es.is_empty(),

@@ -1,0 +1,385 @@
+//! The toy provider as a host sees it: handshake, channel, services, end of the process.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod toy;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use hyper_util::rt::TokioIo;
+use metal_proto::plugin::Empty;
+use metal_proto::plugin::grpc_controller_client::GrpcControllerClient;
+use metal_proto::plugin::grpc_stdio_client::GrpcStdioClient;
+use metal_proto::tfplugin6 as pb;
+use pb::provider_client::ProviderClient;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+
+const COOKIE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
+
+/// The certificate of a host, as go-plugin makes it: P-521, self-signed, an authority.
+struct Identity {
+    pem: String,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    fn new() -> Self {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Self {
+            pem: certificate.pem(),
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
+    }
+}
+
+/// A started toy.
+struct Toy {
+    process: Child,
+    socket: PathBuf,
+    certificate: Option<CertificateDer<'static>>,
+}
+
+impl Toy {
+    fn start(identity: Option<&Identity>) -> Self {
+        let mut command = Command::new(toy::binary());
+        command
+            .env("TF_PLUGIN_MAGIC_COOKIE", COOKIE)
+            .env("PLUGIN_PROTOCOL_VERSIONS", "5,6")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        match identity {
+            Some(identity) => command.env("PLUGIN_CLIENT_CERT", &identity.pem),
+            None => command.env_remove("PLUGIN_CLIENT_CERT"),
+        };
+        let mut process = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let parts: Vec<_> = line.trim_end().split('|').collect();
+        let [core, version, network, socket, protocol, certificate] = parts[..] else {
+            panic!("{line:?}")
+        };
+        assert_eq!(
+            [core, version, network, protocol],
+            ["1", "6", "unix", "grpc"]
+        );
+        let der = STANDARD_NO_PAD.decode(certificate).unwrap();
+        let certificate = (!der.is_empty()).then(|| CertificateDer::from(der));
+        Self {
+            process,
+            socket: socket.into(),
+            certificate,
+        }
+    }
+
+    fn tls(&self, identity: Option<&Identity>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone().unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(i) => builder
+                .with_client_auth_cert(vec![i.certificate.clone()], i.key.clone_key())
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config).into()
+    }
+
+    async fn connect(&self, identity: &Identity) -> Channel {
+        let (tls, socket) = (self.tls(Some(identity)), self.socket.clone());
+        let connector = tower::service_fn(move |_| {
+            let (tls, socket) = (tls.clone(), socket.clone());
+            async move {
+                let stream = UnixStream::connect(socket).await?;
+                tls.connect(ServerName::try_from("localhost").unwrap(), stream)
+                    .await
+                    .map(TokioIo::new)
+            }
+        });
+        Endpoint::from_static("http://localhost")
+            .connect_with_connector(connector)
+            .await
+            .unwrap()
+    }
+}
+
+impl Drop for Toy {
+    fn drop(&mut self) {
+        // Ended already in most tests.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+fn msgpack(hex: &str) -> Option<pb::DynamicValue> {
+    let bytes = (0..hex.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap());
+    Some(pb::DynamicValue {
+        msgpack: bytes.collect(),
+        json: Vec::new(),
+    })
+}
+
+/// A configuration `{ name = "…" }` with everything else null: the provider reads maps that leave attributes out.
+fn named(name: &str) -> Option<pb::DynamicValue> {
+    let hex: String = name.bytes().map(|b| format!("{b:02x}")).collect();
+    msgpack(&format!("81a46e616d65{:02x}{hex}", 0xa0 + name.len()))
+}
+
+#[test]
+fn a_person_is_told_what_it_is() {
+    let run = Command::new(toy::binary())
+        .env_remove("TF_PLUGIN_MAGIC_COOKIE")
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert_eq!(run.stdout, b"");
+    insta::assert_snapshot!(String::from_utf8(run.stderr).unwrap());
+}
+
+#[tokio::test]
+async fn nobody_but_the_host_gets_in() {
+    let host = Identity::new();
+    let toy = Toy::start(Some(&host));
+    assert_eq!(mode(toy.socket.parent().unwrap()), 0o700);
+    for identity in [None, Some(&Identity::new())] {
+        let stream = UnixStream::connect(&toy.socket).await.unwrap();
+        let localhost = ServerName::try_from("localhost").unwrap();
+        // TLS 1.3 lets a client finish before the server has refused it: the refusal is what it reads first.
+        let refused = match toy.tls(identity).connect(localhost, stream).await {
+            Ok(mut stream) => stream.read_u8().await.unwrap_err().to_string(),
+            Err(refused) => refused.to_string(),
+        };
+        assert!(refused.contains("received fatal alert"), "{refused}");
+    }
+    // Others' attempts do not disturb the host.
+    let mut provider = ProviderClient::new(toy.connect(&host).await);
+    let metadata = provider
+        .get_metadata(pb::get_metadata::Request {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(metadata.resources[0].type_name, "toy_thing");
+    assert_eq!(metadata.data_sources[0].type_name, "toy_things");
+    assert!(
+        metadata
+            .server_capabilities
+            .unwrap()
+            .get_provider_schema_optional
+    );
+}
+
+#[tokio::test]
+async fn shutdown_ends_the_process_and_its_directory() {
+    let host = Identity::new();
+    let mut toy = Toy::start(Some(&host));
+    let channel = toy.connect(&host).await;
+    // Streams that hosts hold open do not keep the process.
+    let _stdio = GrpcStdioClient::new(channel.clone())
+        .stream_stdio(())
+        .await
+        .unwrap();
+    GrpcControllerClient::new(channel)
+        .shutdown(Empty {})
+        .await
+        .unwrap();
+    assert!(toy.process.wait().unwrap().success());
+    assert!(!toy.socket.parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn without_encryption_the_directory_still_guards() {
+    let toy = Toy::start(None);
+    assert_eq!(toy.certificate, None);
+    assert_eq!(mode(toy.socket.parent().unwrap()), 0o700);
+}
+
+#[tokio::test]
+async fn requests_as_a_host_sends_them() {
+    let host = Identity::new();
+    let toy = Toy::start(Some(&host));
+    let things = tempfile::tempdir().unwrap();
+    let mut provider =
+        ProviderClient::new(toy.connect(&host).await).max_decoding_message_size(usize::MAX);
+
+    let schema = provider
+        .get_provider_schema(pb::get_provider_schema::Request {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(schema.diagnostics, vec![]);
+    let block = schema.resource_schemas["toy_thing"].block.clone().unwrap();
+    let parts = block.attributes.iter().find(|a| a.name == "parts").unwrap();
+    assert!(
+        parts.r#type.is_empty() && parts.nested_type.is_some(),
+        "never both: hosts refuse that"
+    );
+    assert!(block.attributes.iter().any(|a| a.write_only));
+
+    // A host before 1.11 knows no write-only values: {"password_wo":"x"}.
+    let request = pb::validate_resource_config::Request {
+        type_name: "toy_thing".into(),
+        config: msgpack("81ab70617373776f72645f776fa178"),
+        client_capabilities: None,
+    };
+    let said = provider
+        .validate_resource_config(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .diagnostics;
+    assert_eq!(said[0].summary, "Write-only attribute not supported");
+
+    let directory = things.path().to_str().unwrap();
+    let hex: String = directory.bytes().map(|b| format!("{b:02x}")).collect();
+    let config = msgpack(&format!(
+        "81a96469726563746f7279d9{:02x}{hex}",
+        directory.len()
+    ));
+    let request = pb::configure_provider::Request {
+        config,
+        ..Default::default()
+    };
+    assert_eq!(
+        provider
+            .configure_provider(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .diagnostics,
+        vec![]
+    );
+
+    // Private bytes of another program pass through a plan untouched.
+    let request = pb::plan_resource_change::Request {
+        type_name: "toy_thing".into(),
+        prior_state: msgpack("c0"),
+        proposed_new_state: named("big"),
+        config: named("big"),
+        prior_private: b"\xff not ours".to_vec(),
+        ..Default::default()
+    };
+    let plan = provider
+        .plan_resource_change(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (plan.diagnostics, plan.planned_private),
+        (vec![], b"\xff not ours".to_vec())
+    );
+
+    // A state larger than tonic's own limit.
+    let label = "x".repeat(6 << 20);
+    let json = format!(r#"{{"name":"big","id":"big","labels":{{"k":"{label}"}},"gone":1}}"#);
+    let raw_state = Some(pb::RawState {
+        json: json.into_bytes(),
+        ..Default::default()
+    });
+    let request = pb::upgrade_resource_state::Request {
+        type_name: "toy_thing".into(),
+        version: 1,
+        raw_state,
+    };
+    let upgraded = provider
+        .upgrade_resource_state(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(upgraded.diagnostics, vec![]);
+    assert!(upgraded.upgraded_state.unwrap().msgpack.len() > label.len());
+
+    let raw_state = Some(pb::RawState {
+        json: b"{}".to_vec(),
+        ..Default::default()
+    });
+    let request = pb::upgrade_resource_state::Request {
+        type_name: "toy_thing".into(),
+        version: 2,
+        raw_state,
+    };
+    let refused = provider
+        .upgrade_resource_state(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(refused.diagnostics[0].summary, "State is too new");
+
+    // What is not known is said, not crashed on.
+    let request = pb::read_resource::Request {
+        type_name: "toy_nothing".into(),
+        ..Default::default()
+    };
+    let said = provider
+        .read_resource(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .diagnostics;
+    assert_eq!(said[0].summary, "Unknown type");
+    let request = pb::read_data_source::Request {
+        type_name: "toy_things".into(),
+        config: msgpack("ff"),
+        ..Default::default()
+    };
+    let said = provider
+        .read_data_source(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .diagnostics;
+    assert_eq!(said[0].summary, "Message cannot be read");
+}
+
+#[test]
+fn an_old_host_is_told_so() {
+    let mut command = Command::new(toy::binary());
+    command
+        .env("TF_PLUGIN_MAGIC_COOKIE", COOKIE)
+        .env("PLUGIN_PROTOCOL_VERSIONS", "5");
+    let mut process = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    process
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+    assert!(
+        said.contains("This provider speaks plugin protocol 6; the host offers 5."),
+        "{said}"
+    );
+}
