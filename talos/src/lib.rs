@@ -1,9 +1,17 @@
 //! Everything Talos: secrets, machine configs, patches, schematics, and a client of the machine API.
 //!
-//! All rooms but [`client`] (feature `client`) are pure: no sockets, no files; time and randomness arrive as
-//! arguments. They never depend on the client.
+//! All rooms but `client` (behind the feature of that name) are pure: no sockets, no files; time and randomness arrive
+//! as arguments. They never depend on the client.
 
 pub mod config;
+pub mod disks;
+pub mod patch;
+pub mod redact;
+mod schema;
+pub mod schematic;
 pub mod secrets;
+pub mod validate;
 pub mod version;
 pub mod yaml;
+
+pub use schema::{Fault, FaultReason};

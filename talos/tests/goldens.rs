@@ -12,9 +12,20 @@ fn generated_configs() {
 #[test]
 fn typed_inputs_equal_the_patches_that_do_the_same() {
     check_all(|case| case.id.starts_with("typed-"), Case::encode_typed);
+    check_all(|case| case.id.starts_with("typed-"), Case::encode);
+}
+
+#[test]
+fn patched_configs() {
+    check_all(|case| case.id.starts_with("patch-"), Case::encode);
 }
 
 #[test]
 fn emitter() {
     check_all(|case| case.op == "yaml", Case::yaml);
+}
+
+#[test]
+fn what_we_refuse_is_refused_there_and_the_other_way_round() {
+    check_all(|case| case.op == "validate", Case::verdict);
 }

@@ -15,6 +15,9 @@ const INDENT: usize = 4;
 /// A key that is longer than this is written with `?`.
 const SIMPLE_KEY_MAX: usize = 128;
 
+/// What the library counts as the end of a line.
+const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// One document, without a separator.
 pub fn emit(node: &Node, style: Style) -> String {
     let mut out = Emitter {
@@ -83,7 +86,7 @@ impl Emitter {
         for (index, entry) in mapping.iter().enumerate() {
             self.line(indent, index, place);
             let form = form(&entry.key, self.style);
-            if entry.key.len() > SIMPLE_KEY_MAX || entry.key.contains('\n') {
+            if entry.key.len() > SIMPLE_KEY_MAX || entry.key.contains(LINE_ENDS) {
                 self.out.push_str("? ");
                 self.text(&entry.key, form, deeper(indent, Place::MapValue));
                 self.out.push('\n');
@@ -146,7 +149,15 @@ impl Emitter {
     fn text(&mut self, text: &str, form: Form, indent: usize) {
         match form {
             Form::Plain => self.out.push_str(text),
-            Form::Single => self.out.push_str(&single_quoted(text)),
+            Form::Single => {
+                for c in single_quoted(text).chars() {
+                    self.out.push(c);
+                    // The library takes them for line ends, and indents what follows.
+                    if matches!(c, '\u{2028}' | '\u{2029}') {
+                        self.pad(indent);
+                    }
+                }
+            }
             Form::Double => self.out.push_str(&double_quoted(text)),
             Form::Literal => self.literal(text, indent),
         }
@@ -154,7 +165,7 @@ impl Emitter {
 
     fn literal(&mut self, text: &str, indent: usize) {
         self.out.push('|');
-        if text.starts_with([' ', '\n']) {
+        if text.starts_with(' ') {
             self.out.push_str(&INDENT.to_string());
         }
         let body = match text.strip_suffix('\n') {

@@ -12,8 +12,8 @@ mod scalar;
 pub use emit::{Style, emit, emit_documents};
 pub use natural::natural_cmp;
 pub use parse::{ParseError, parse_documents};
-pub(crate) use scalar::quote_key;
 pub use scalar::{Kind, Scalar};
+pub(crate) use scalar::{integer, quote_key};
 
 /// A value and the line that it began on.
 #[derive(Clone, Debug)]

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 use talos::config::{
-    Cni, DiskSelector, Endpoint, Input, InstallTarget, Registry, RegistryTls, Role, Scheduling,
-    Toggle, generate,
+    Cni, DiskSelector, Endpoint, Input, InstallTarget, MachineConfig, Registry, RegistryTls, Role,
+    Scheduling, Toggle, generate,
 };
+use talos::patch::apply;
 use talos::secrets::Bundle;
+use talos::validate::{Mode, validate};
 use talos::version::{Contract, Generator};
 use talos::yaml::{self, Node, Style};
 
@@ -44,7 +46,11 @@ pub fn check_all(which: impl Fn(&Case) -> bool, answer: impl Fn(&Case) -> Answer
             let name = format!("goldens/{}.{ending}", case.id);
             std::fs::read_to_string(data().join(name)).ok()
         };
-        let difference = match (answer(&case), golden("out")) {
+        let theirs = golden("out").map(|text| match case.op.as_str() {
+            "validate" => verdict_of(&text).to_owned(),
+            _ => text,
+        });
+        let difference = match (answer(&case), theirs) {
             (Ok(ours), Some(theirs)) => first_difference(&ours, &theirs),
             (Err(_), None) => None,
             (Ok(_), None) => Some(format!("not refused; theirs: {:?}", golden("err"))),
@@ -61,6 +67,14 @@ pub fn check_all(which: impl Fn(&Case) -> bool, answer: impl Fn(&Case) -> Answer
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+fn verdict_of(golden: &str) -> &'static str {
+    let json: Json = serde_json::from_str(golden).unwrap();
+    match json["error"].as_str().unwrap() {
+        "" => "accepted",
+        _ => "refused",
+    }
 }
 
 fn first_difference(ours: &str, theirs: &str) -> Option<String> {
@@ -89,7 +103,14 @@ fn first_difference(ours: &str, theirs: &str) -> Option<String> {
 impl Case {
     pub fn encode(&self) -> Answer {
         let (input, bundle) = self.input()?;
-        generate(&input, &bundle)
+        let config = generate(&input, &bundle).map_err(|e| e.to_string())?;
+        let patches = self.json["patches"].as_array();
+        let patches: Vec<&str> = patches
+            .into_iter()
+            .flatten()
+            .map(|p| p.as_str().unwrap())
+            .collect();
+        apply(Generator::V1_13, &config, &patches)
             .map(|c| c.into_exposed())
             .map_err(|e| e.to_string())
     }
@@ -121,6 +142,23 @@ impl Case {
         generate(&input, &bundle)
             .map(|c| c.into_exposed())
             .map_err(|e| e.to_string())
+    }
+
+    /// Whether the config is refused, in the words that both sides share.
+    pub fn verdict(&self) -> Answer {
+        let config = MachineConfig::new(self.encode()?);
+        let mode = match self.json["mode"].as_str().unwrap() {
+            "metal" => Mode::Metal,
+            "cloud" => Mode::Cloud,
+            other => panic!("mode {other}"),
+        };
+        let found = validate(Generator::V1_13, &config, mode).map_err(|e| e.to_string())?;
+        Ok(if found.is_empty() {
+            "accepted"
+        } else {
+            "refused"
+        }
+        .to_owned())
     }
 
     pub fn yaml(&self) -> Answer {

@@ -1,0 +1,238 @@
+//! Two normal forms of one type to one. Right is the patch.
+
+use super::{PatchError, Source};
+use crate::schema::{Field, Leaf, Merge, Schema, Type, is_zero};
+use crate::yaml::{Kind, Mapping, Node, Value};
+
+pub(super) struct Merger<'a> {
+    schema: &'a Schema,
+    source: Source,
+    path: Vec<String>,
+}
+
+/// Whether a zero value counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Zero {
+    /// It is as good as absent.
+    Keeps,
+    /// It stands behind a pointer: it was written, so it counts.
+    Overwrites,
+}
+
+impl<'a> Merger<'a> {
+    pub(super) fn new(schema: &'a Schema, source: Source) -> Self {
+        Self {
+            schema,
+            source,
+            path: Vec::new(),
+        }
+    }
+
+    pub(super) fn merge(
+        &mut self,
+        left: &mut Node,
+        right: Node,
+        kind: &Type,
+    ) -> Result<(), PatchError> {
+        self.value(left, right, kind, Zero::Keeps)
+    }
+
+    fn value(
+        &mut self,
+        left: &mut Node,
+        right: Node,
+        kind: &Type,
+        zero: Zero,
+    ) -> Result<(), PatchError> {
+        match kind {
+            Type::Pointer(inner) => self.value(left, right, inner, Zero::Overwrites),
+            Type::Structure(index) => self.structure(left, right, *index),
+            Type::List(inner, merge) => self.list(left, right, inner, *merge),
+            Type::Map(inner) => self.map(left, right, inner),
+            Type::Any => self.free_form(left, right),
+            Type::Arguments => {
+                each(right, |(key, value)| put(left, &key, value));
+                Ok(())
+            }
+            Type::Bool | Type::Leaf(Leaf::ByteSize | Leaf::Expression) => {
+                *left = right;
+                Ok(())
+            }
+            Type::Text | Type::Int | Type::Leaf(_) => {
+                if zero == Zero::Overwrites || !is_zero(self.schema, &right, kind) {
+                    *left = right;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn structure(&mut self, left: &mut Node, right: Node, index: usize) -> Result<(), PatchError> {
+        let (Some(left), Value::Mapping(mut right)) = (left.as_mapping_mut(), right.value) else {
+            return Ok(());
+        };
+        for field in &self.schema.structure(index).fields {
+            match right.remove(&field.key) {
+                Some(value) => self.field(left, value, field)?,
+                None => self.absent(left, field)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, left: &mut Mapping, right: Node, field: &Field) -> Result<(), PatchError> {
+        let Some(place) = left.value_mut(&field.key) else {
+            left.set(&field.key, right);
+            return Ok(());
+        };
+        if field.replace {
+            *place = right;
+            return Ok(());
+        }
+        self.path.push(field.key.clone());
+        self.value(place, right, &field.kind, Zero::Keeps)?;
+        self.path.pop();
+        Ok(())
+    }
+
+    /// A key that the patch lacks keeps its value, but for the types that Talos's machinery loses.
+    fn absent(&mut self, left: &mut Mapping, field: &Field) -> Result<(), PatchError> {
+        match &field.kind {
+            Type::Leaf(Leaf::ByteSize | Leaf::Expression) => {
+                left.remove(&field.key);
+            }
+            Type::Structure(index) => {
+                if let Some(inner) = left.value_mut(&field.key) {
+                    self.structure(inner, Node::map::<&str>([]), *index)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn list(
+        &mut self,
+        left: &mut Node,
+        right: Node,
+        inner: &Type,
+        merge: Merge,
+    ) -> Result<(), PatchError> {
+        let (Value::Sequence(left), Value::Sequence(right)) = (&mut left.value, right.value) else {
+            return Ok(());
+        };
+        for (index, item) in right.into_iter().enumerate() {
+            let same = left.iter_mut().find(|l| is_same(l, &item, merge));
+            match (same, merge) {
+                (None, _) | (Some(_), Merge::Append) => left.push(item),
+                (Some(place), Merge::ReplaceByKey(_)) => *place = item,
+                (Some(place), Merge::ByKey(_) | Merge::Interfaces) => {
+                    self.path.push(index.to_string());
+                    self.value(place, item, inner, Zero::Keeps)?;
+                    self.path.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, left: &mut Node, right: Node, inner: &Type) -> Result<(), PatchError> {
+        let (Some(left), Value::Mapping(right)) = (left.as_mapping_mut(), right.value) else {
+            return Ok(());
+        };
+        for entry in right {
+            match left.value_mut(&entry.key) {
+                Some(place) if !place.is_null() => {
+                    self.path.push(entry.key);
+                    self.value(place, entry.value, inner, Zero::Keeps)?;
+                    self.path.pop();
+                }
+                _ => left.set(entry.key, entry.value),
+            }
+        }
+        Ok(())
+    }
+
+    fn free_form(&mut self, left: &mut Node, right: Node) -> Result<(), PatchError> {
+        if free_type(left) != free_type(&right) {
+            return Err(PatchError::Mismatch {
+                source_name: self.source,
+                line: right.line,
+                path: self.path.join("."),
+                left: left.describe(),
+                right: right.describe(),
+            });
+        }
+        match (&mut left.value, right.value) {
+            (Value::Mapping(left), Value::Mapping(right)) => {
+                for entry in right {
+                    match left.value_mut(&entry.key) {
+                        Some(place) if !place.is_null() => {
+                            self.path.push(entry.key);
+                            self.free_form(place, entry.value)?;
+                            self.path.pop();
+                        }
+                        _ => left.set(entry.key, entry.value),
+                    }
+                }
+            }
+            (Value::Sequence(left), Value::Sequence(right)) => left.extend(right),
+            (Value::Scalar(left), Value::Scalar(right)) => {
+                let zero = match right.kind {
+                    Kind::Text => right.text.is_empty(),
+                    Kind::Int | Kind::Float => matches!(right.text.as_str(), "0" | "-0" | "0.0"),
+                    Kind::Null | Kind::Bool | Kind::Timestamp => false,
+                };
+                if !zero {
+                    *left = right;
+                }
+            }
+            // The types are equal, as was checked above.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The type that must agree in a free-form merge.
+fn free_type(node: &Node) -> (u8, Option<Kind>) {
+    match &node.value {
+        Value::Scalar(scalar) => (0, Some(scalar.kind)),
+        Value::Sequence(_) => (1, None),
+        Value::Mapping(_) => (2, None),
+    }
+}
+
+fn each(node: Node, mut with: impl FnMut((String, Node))) {
+    if let Value::Mapping(mapping) = node.value {
+        for entry in mapping {
+            with((entry.key, entry.value));
+        }
+    }
+}
+
+fn put(left: &mut Node, key: &str, value: Node) {
+    if let Some(mapping) = left.as_mapping_mut() {
+        mapping.set(key, value);
+    }
+}
+
+/// Whether an item of a keyed list is the one that a patch's item means.
+fn is_same(left: &Node, right: &Node, merge: Merge) -> bool {
+    let equal = |key: &str| {
+        let value = right.text_at(&[key]).filter(|v| !v.is_empty());
+        value.is_some() && left.text_at(&[key]) == value
+    };
+    match merge {
+        Merge::Append => false,
+        Merge::ByKey(key) | Merge::ReplaceByKey(key) => equal(key),
+        Merge::Interfaces => {
+            equal("interface")
+                || right.at(&["deviceSelector"]).is_some_and(|selector| {
+                    // Talos compares the pointer of this field, which is never equal.
+                    selector.at(&["physical"]).is_none()
+                        && left.at(&["deviceSelector"]) == Some(selector)
+                })
+        }
+    }
+}
