@@ -135,7 +135,7 @@ pub enum Source {
     /// This machine.
     Server(MachineId),
     /// A class, by name, and its scope (empty: every machine).
-    Class(String, Match, BTreeSet<MachineId>),
+    Class(String, Box<Match>, BTreeSet<MachineId>),
 }
 
 /// The machine that a claim gets.
@@ -451,7 +451,7 @@ mod tests {
         };
         Wish {
             claim: ClaimId("lab/cp-0".into()),
-            from: Source::Class("any".into(), rules, BTreeSet::new()),
+            from: Source::Class("any".into(), Box::new(rules), BTreeSet::new()),
             avoid: BTreeSet::new(),
             spread: None,
             previous: None,

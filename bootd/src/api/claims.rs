@@ -274,7 +274,7 @@ impl Api {
                 })?;
                 Source::Class(
                     class.name.clone(),
-                    class.r#match.as_ref().map(rules).unwrap_or_default(),
+                    Box::new(class.r#match.as_ref().map(rules).unwrap_or_default()),
                     class.servers.iter().map(|s| machine(s)).collect(),
                 )
             }

@@ -30,6 +30,7 @@ fn only_written(c: &mut Claim) {
 const STATE: [&str; 2] = ["gpt", "talos:STATE"];
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn the_disk_check_of_an_install() {
     let (d1, d2) = (disk("D1"), disk("D2"));
     let mut no_serial = disk("");

@@ -129,7 +129,7 @@ impl World {
         self.invariant_boot(&what);
         self.see(Fact::DhcpOffered { arch: 7 });
         self.runs = match what {
-            Boot::Nothing | Boot::Local => self.from_disk(),
+            Boot::Nothing | Boot::Local => self.disk_boots(),
             Boot::Agent(_) => {
                 self.see(Fact::KernelServed {
                     what: ServedBoot::Agent,
@@ -145,7 +145,7 @@ impl World {
         };
     }
 
-    fn from_disk(&self) -> Runs {
+    fn disk_boots(&self) -> Runs {
         let installed = self.disks[0].signatures.iter().any(|s| s == "talos:STATE");
         if installed {
             Runs::DiskTalos
@@ -196,7 +196,7 @@ impl World {
             }
             (Runs::NetbootedTalos, 2) => {
                 self.see(Fact::Talos(TalosFact::InstallFinished));
-                self.runs = self.from_disk();
+                self.runs = self.disk_boots();
             }
             (Runs::DiskTalos, _) => {
                 self.see(Fact::Talos(TalosFact::BootStarted));
@@ -244,7 +244,7 @@ impl World {
             2 | 3 => self.netboot(),
             4 | 5 if self.runs == Runs::Agent => self.report(),
             6 if self.runs == Runs::Agent => self.obey(dice.roll(4) > 0),
-            7 | 8 | 9 => self.talos(dice.roll(3)),
+            7..=9 => self.talos(dice.roll(3)),
             10 => self.now = self.now + Duration::from_secs(60 * dice.roll(90)),
             11 if dice.roll(6) == 0 => {
                 self.m.power = Some(PowerSeen {
