@@ -28,20 +28,20 @@ import (
 )
 
 type options struct {
-	InstallDisk   string              `json:"install_disk"`
-	InstallImage  string              `json:"install_image"`
-	DNSDomain     string              `json:"dns_domain"`
-	SANs          []string            `json:"additional_sans"`
-	Mirrors       map[string][]string `json:"registry_mirrors"`
-	RegistryCA    map[string]string   `json:"registry_ca"`
-	Insecure      []string            `json:"registry_insecure"`
-	Sysctls       map[string]string   `json:"sysctls"`
-	Allow         bool                `json:"allow_scheduling_on_control_planes"`
-	Discovery     *bool               `json:"discovery"`
-	KubeSpan      *bool               `json:"kubespan"`
-	CNIURL        string              `json:"cni_url"`
-	CNI           string              `json:"cni"`
-	LocalPort     int                 `json:"local_api_server_port"`
+	InstallDisk  string              `json:"install_disk"`
+	InstallImage string              `json:"install_image"`
+	DNSDomain    string              `json:"dns_domain"`
+	SANs         []string            `json:"additional_sans"`
+	Mirrors      map[string][]string `json:"registry_mirrors"`
+	RegistryCA   map[string]string   `json:"registry_ca"`
+	Insecure     []string            `json:"registry_insecure"`
+	Sysctls      map[string]string   `json:"sysctls"`
+	Allow        bool                `json:"allow_scheduling_on_control_planes"`
+	Discovery    *bool               `json:"discovery"`
+	KubeSpan     *bool               `json:"kubespan"`
+	CNIURL       string              `json:"cni_url"`
+	CNI          string              `json:"cni"`
+	LocalPort    int                 `json:"local_api_server_port"`
 }
 
 type input struct {
@@ -138,11 +138,7 @@ func goldens(cases, bundles, out string) error {
 }
 
 func answer(c testCase, bundles string) ([]byte, error) {
-	var (
-		source config.Provider
-		_      = source
-		err    error
-	)
+	var err error
 
 	switch c.Op {
 	case "bundle":
@@ -175,35 +171,25 @@ func answer(c testCase, bundles string) ([]byte, error) {
 		}
 	}
 
-	for _, text := range c.Patches {
-		loaded, err := configloader.NewFromBytes(encoded)
-		if err != nil {
-			return nil, err
-		}
+	provider, err := configloader.NewFromBytes(encoded)
+	if err != nil {
+		return nil, err
+	}
 
+	for _, text := range c.Patches {
 		patch, err := configpatcher.LoadPatch([]byte(text))
 		if err != nil {
 			return nil, err
 		}
 
-		patched, err := configpatcher.Apply(configpatcher.WithConfig(loaded), []configpatcher.Patch{patch})
+		patched, err := configpatcher.Apply(configpatcher.WithConfig(provider), []configpatcher.Patch{patch})
 		if err != nil {
 			return nil, err
 		}
 
-		provider, err := patched.Config()
-		if err != nil {
+		if provider, err = patched.Config(); err != nil {
 			return nil, err
 		}
-
-		if encoded, err = provider.EncodeBytes(encoder.WithComments(encoder.CommentsDisabled)); err != nil {
-			return nil, err
-		}
-	}
-
-	provider, err := configloader.NewFromBytes(encoded)
-	if err != nil {
-		return nil, err
 	}
 
 	switch c.Op {

@@ -36,15 +36,15 @@ func schema() error {
 		return err
 	}
 
-	fmt.Printf("document v1alpha1 %s\n", w.name(reflect.TypeOf(root.Documents()[0])))
+	fmt.Printf("document v1alpha1 %s\n", w.document(root.Documents()[0]))
 
 	for _, kind := range kinds {
-		var loaded reflect.Type
+		var loaded any
 
 		for _, extra := range []string{"", "name: x\n"} {
 			cfg, err := configloader.NewFromBytes([]byte("apiVersion: v1alpha1\nkind: " + kind + "\n" + extra))
 			if err == nil {
-				loaded = reflect.TypeOf(cfg.Documents()[0])
+				loaded = cfg.Documents()[0]
 			}
 		}
 
@@ -52,7 +52,7 @@ func schema() error {
 			return fmt.Errorf("no document of kind %s", kind)
 		}
 
-		fmt.Printf("document %s %s\n", kind, w.name(loaded))
+		fmt.Printf("document %s %s\n", kind, w.document(loaded))
 	}
 
 	for len(w.queue) > 0 {
@@ -63,7 +63,32 @@ func schema() error {
 		w.fields(next)
 	}
 
+	for _, goName := range []string{"PEMEncodedCertificateAndKey", "PEMEncodedCertificate", "PEMEncodedKey"} {
+		printed := pemTypes[goName]
+		fmt.Printf("type x509.%s\n", printed.name)
+
+		for _, key := range printed.keys {
+			fmt.Printf(" %s $Base64Bytes\n", key)
+		}
+	}
+
 	return nil
+}
+
+type pemType struct {
+	name string
+	keys []string
+}
+
+var pemTypes = map[string]pemType{
+	"PEMEncodedCertificateAndKey": {"CertificateAndKey", []string{"crt", "key"}},
+	"PEMEncodedCertificate":       {"Certificate", []string{"crt"}},
+	"PEMEncodedKey":               {"Key", []string{"key"}},
+}
+
+// document names a document's structure and queues it.
+func (w *walker) document(document any) string {
+	return strings.Trim(w.name(reflect.TypeOf(document)), "*{}")
 }
 
 func title(t reflect.Type) string {
@@ -118,16 +143,16 @@ type yamlMarshaler interface{ MarshalYAML() (any, error) }
 
 func (w *walker) name(t reflect.Type) string {
 	if t.Kind() == reflect.Pointer {
-		inner := w.name(t.Elem())
-		if t.Elem().Kind() == reflect.Struct && !strings.HasPrefix(inner, "$") {
-			return "*" + inner
-		}
-
-		return "*" + inner
+		return "*" + w.name(t.Elem())
 	}
 
 	if t == reflect.TypeFor[time.Duration]() {
 		return "$Duration"
+	}
+
+	// They print themselves, as mappings of base64 texts.
+	if printed, ok := pemTypes[t.Name()]; ok {
+		return "{x509." + printed.name + "}"
 	}
 
 	for _, own := range []reflect.Type{t, reflect.PointerTo(t)} {

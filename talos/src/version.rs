@@ -53,7 +53,7 @@ impl Contract {
     }
 
     /// Whether the contract is 1.`minor` or later.
-    pub(crate) const fn from_1(self, minor: u16) -> bool {
+    pub(crate) const fn since_1(self, minor: u16) -> bool {
         self.minor >= minor
     }
 

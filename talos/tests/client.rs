@@ -1,5 +1,9 @@
 //! The client against a server of tonic on loopback, with certificates of the cluster's own authority.
 #![cfg(feature = "client")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test server that cannot start fails its test"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

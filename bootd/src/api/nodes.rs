@@ -157,7 +157,7 @@ impl Api {
                 if installs(&record) {
                     let allow = match &request.planned_claim {
                         Some(planned) => planned.allow_wipe.clone(),
-                        None => self.allow_wipe(&record).await?,
+                        None => allow_wipe(&record),
                     };
                     if let Some(report) = &record.machine.report {
                         answer
@@ -199,8 +199,7 @@ impl Api {
             .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
         let rendered = self.render(&config, &bundle, version_of(&words)?, &record)?;
         if installs(&record) {
-            self.agree(&config, &rendered, &request.expected_wipe_targets, &record)
-                .await?;
+            Self::agree(&config, &rendered, &request.expected_wipe_targets, &record)?;
         }
         self.bind(&id, &config, rendered, &record).await?;
         self.read_node(&id).await
@@ -240,16 +239,8 @@ impl Api {
         .map_err(ApiError::Invalid)
     }
 
-    async fn allow_wipe(&self, record: &Record) -> Result<Vec<String>, ApiError> {
-        let claim = record.machine.claim.as_ref();
-        Ok(claim
-            .map(|c| c.allow_wipe.iter().map(|d| d.0.clone()).collect())
-            .unwrap_or_default())
-    }
-
     /// The install may begin: nothing is destroyed that the plan did not show or the claim does not allow.
-    async fn agree(
-        &self,
+    fn agree(
         config: &pb::NodeConfig,
         rendered: &Rendered,
         expected: &[pb::WipeTarget],
@@ -274,7 +265,7 @@ impl Api {
         let Some(report) = &record.machine.report else {
             return Ok(());
         };
-        let allow = self.allow_wipe(record).await?;
+        let allow = allow_wipe(record);
         let refused = remarks(&rendered.targets, &report.hardware, &allow)
             .into_iter()
             .find(|r| r.severity() == pb::remark::Severity::Error);
@@ -546,6 +537,13 @@ impl Api {
             .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
         Ok((facts, bundle))
     }
+}
+
+fn allow_wipe(record: &Record) -> Vec<String> {
+    let claim = record.machine.claim.as_ref();
+    claim
+        .map(|c| c.allow_wipe.iter().map(|d| d.0.clone()).collect())
+        .unwrap_or_default()
 }
 
 fn node_id(config: &pb::NodeConfig) -> Result<String, ApiError> {

@@ -203,11 +203,7 @@ async fn class(admin: &mut MetalClient<Channel>, least_gib: u64) {
 #[tokio::test]
 async fn roles_are_in_the_certificate_and_nobody_else_gets_in() {
     let bench = Bench::new().await;
-    let denied = |r: Result<_, Status>| {
-        r.map(|_: tonic::Response<pb::Server>| ())
-            .unwrap_err()
-            .code()
-    };
+    let denied = |r: Result<_, Status>| r.map(|_: Response<pb::Server>| ()).unwrap_err().code();
     let mut planner = bench.client("planner").await;
     planner
         .list_servers(pb::ListServersRequest::default())
@@ -414,6 +410,7 @@ async fn a_watch_ends_with_its_outcome_and_a_release_without_work_is_quick() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn secrets_are_made_once_and_a_node_is_planned_and_bound() {
     let bench = Bench::new().await;
     bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;

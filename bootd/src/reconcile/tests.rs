@@ -222,6 +222,7 @@ fn claim() -> Claim {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn whole_life(crash: Crash) -> Vec<String> {
     let mut b = Bench::new().await;
     let mut told = Vec::new();

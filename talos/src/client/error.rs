@@ -138,27 +138,29 @@ fn from_transport(address: SocketAddr, status: &Status) -> Option<ClientError> {
 }
 
 pub(super) fn from_tls(address: SocketAddr, error: &rustls::Error) -> ClientError {
-    use rustls::AlertDescription;
-    match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))
-            if other.to_string() == super::connect::MAINTENANCE =>
-        {
-            ClientError::Maintenance(address)
+    use rustls::CertificateError;
+    if let rustls::Error::InvalidCertificate(certificate) = error {
+        let maintenance = matches!(certificate, CertificateError::Other(other)
+            if other.to_string() == super::connect::MAINTENANCE);
+        if maintenance {
+            return ClientError::Maintenance(address);
         }
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
-        ) => ClientError::WrongCa(address),
-        rustls::Error::AlertReceived(
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::DecryptError
-            | AlertDescription::AccessDenied,
-        ) => ClientError::NotAuthorized(address),
-        other => ClientError::Unreachable {
-            address,
-            why: other.to_string(),
-        },
+        let foreign = [
+            CertificateError::UnknownIssuer,
+            CertificateError::BadSignature,
+        ];
+        if foreign.contains(certificate) {
+            return ClientError::WrongCa(address);
+        }
     }
+    let why = error.to_string();
+    from_alert(address, &why).unwrap_or(ClientError::Unreachable { address, why })
+}
+
+/// The alert in an error's text, where it is about our certificate. HTTP/2 keeps only the text of what ended its
+/// connection, so that the text is read for both.
+fn from_alert(address: SocketAddr, text: &str) -> Option<ClientError> {
+    let (_, alert) = text.split_once("received fatal alert: ")?;
+    let ours = OUR_CERTIFICATE.contains(&alert);
+    ours.then_some(ClientError::NotAuthorized(address))
 }

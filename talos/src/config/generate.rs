@@ -59,10 +59,10 @@ pub fn generate(input: &Input, bundle: &Bundle) -> Result<MachineConfig, Generat
     };
     let mut documents = vec![plan.v1alpha1()];
     documents.extend(plan.registries_as_documents());
-    if input.contract.from_1(12) {
+    if input.contract.since_1(12) {
         documents.push(hostname_document(input.hostname.as_deref()));
     }
-    if let (Some(toggle), true) = (input.kubespan, input.contract.from_1(13)) {
+    if let (Some(toggle), true) = (input.kubespan, input.contract.since_1(13)) {
         documents.push(document(
             "KubeSpanConfig",
             [("enabled", Node::boolean(toggle.is_enabled()))],
@@ -128,8 +128,8 @@ impl Plan<'_> {
         self.input.role == Role::ControlPlane
     }
 
-    fn from_1(&self, minor: u16) -> bool {
-        self.input.contract.from_1(minor)
+    fn since_1(&self, minor: u16) -> bool {
+        self.input.contract.since_1(minor)
     }
 
     fn v1alpha1(&self) -> Node {
@@ -152,7 +152,7 @@ impl Plan<'_> {
             ("kubelet", self.kubelet()),
         ];
         let network = self.network();
-        if !self.from_1(13) || network.as_mapping().is_some_and(|m| !m.is_empty()) {
+        if !self.since_1(13) || network.as_mapping().is_some_and(|m| !m.is_empty()) {
             out.push(("network", network));
         }
         out.push(("install", self.install()));
@@ -168,7 +168,7 @@ impl Plan<'_> {
             out.push(("registries", registries));
         }
         out.push(("features", self.features()));
-        if self.is_control_plane() && self.from_1(8) {
+        if self.is_control_plane() && self.since_1(8) {
             let label = "node.kubernetes.io/exclude-from-external-load-balancers";
             out.push(("nodeLabels", Node::map([(label, Node::text(""))])));
         }
@@ -185,10 +185,10 @@ impl Plan<'_> {
 
     fn network(&self) -> Node {
         let mut out: Entries = Vec::new();
-        if let (Some(hostname), false) = (&self.input.hostname, self.from_1(12)) {
+        if let (Some(hostname), false) = (&self.input.hostname, self.since_1(12)) {
             out.push(("hostname", Node::text(hostname)));
         }
-        if let (Some(toggle), false) = (self.input.kubespan, self.from_1(13)) {
+        if let (Some(toggle), false) = (self.input.kubespan, self.since_1(13)) {
             let enabled = Node::boolean(toggle.is_enabled());
             out.push(("kubespan", Node::map([("enabled", enabled)])));
         }
@@ -214,7 +214,7 @@ impl Plan<'_> {
         }
         out.push(("wipe", Node::boolean(false)));
         // The two exclude each other: the image's own command line cannot be added to.
-        if self.from_1(12) {
+        if self.since_1(12) {
             let from_image = install.extra_kernel_args.is_empty();
             out.push(("grubUseUKICmdline", Node::boolean(from_image)));
         }
@@ -223,7 +223,7 @@ impl Plan<'_> {
 
     fn features(&self) -> Node {
         let mut out: Entries = Vec::new();
-        if !self.from_1(12) {
+        if !self.since_1(12) {
             out.push(("rbac", Node::boolean(true)));
             out.push(("stableHostname", Node::boolean(true)));
             out.push(("apidCheckExtKeyUsage", Node::boolean(true)));
@@ -236,9 +236,9 @@ impl Plan<'_> {
                 ("port", Node::integer(7445)),
             ]),
         ));
-        if self.from_1(7) {
+        if self.since_1(7) {
             let mut dns: Entries = vec![("enabled", Node::boolean(true))];
-            if self.from_1(8) {
+            if self.since_1(8) {
                 dns.push(("forwardKubeDNSToHost", Node::boolean(true)));
             }
             out.push(("hostDNS", Node::map(dns)));
@@ -254,7 +254,7 @@ impl Plan<'_> {
             ("secret", secret(&bundle.cluster_secret)),
             ("controlPlane", Node::map([("endpoint", endpoint)])),
         ];
-        if self.is_control_plane() || self.from_1(8) {
+        if self.is_control_plane() || self.since_1(8) {
             out.push(("clusterName", Node::text(&self.input.cluster_name)));
         }
         out.push(("network", self.cluster_network()));
@@ -325,14 +325,14 @@ impl Plan<'_> {
     fn api_server(&self) -> Node {
         let mut out: Entries = vec![("image", self.image("registry.k8s.io/kube-apiserver"))];
         let mut sans: Vec<&str> = Vec::new();
-        if !self.from_1(12) {
+        if !self.since_1(12) {
             sans.push(self.input.endpoint.host());
         }
         sans.extend(self.input.cert_sans.iter().map(String::as_str));
         if !sans.is_empty() {
             out.push(("certSANs", Node::texts(sans)));
         }
-        if !self.from_1(12) {
+        if !self.since_1(12) {
             out.push(("disablePodSecurityPolicy", Node::boolean(true)));
         }
         out.push(("admissionControl", Node::list([pod_security()])));
@@ -386,7 +386,7 @@ impl Plan<'_> {
 
     /// Up to contract 1.11, registries stand in the machine section.
     fn registries_in_machine(&self) -> Option<Node> {
-        if self.from_1(12) || self.input.registries.is_empty() {
+        if self.since_1(12) || self.input.registries.is_empty() {
             return None;
         }
         let mut mirrors = Vec::new();
@@ -418,7 +418,7 @@ impl Plan<'_> {
 
     /// From contract 1.12 on, each registry has documents of its own.
     fn registries_as_documents(&self) -> Vec<Node> {
-        if !self.from_1(12) {
+        if !self.since_1(12) {
             return Vec::new();
         }
         let all = || self.input.registries.iter();

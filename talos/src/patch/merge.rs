@@ -106,7 +106,15 @@ impl<'a> Merger<'a> {
                     self.structure(inner, Node::map::<&str>([]), *index)?;
                 }
             }
-            _ => {}
+            Type::Text
+            | Type::Int
+            | Type::Bool
+            | Type::Any
+            | Type::Leaf(_)
+            | Type::Pointer(_)
+            | Type::List(..)
+            | Type::Map(_)
+            | Type::Arguments => {}
         }
         Ok(())
     }

@@ -105,7 +105,8 @@ proptest! {
         if let Ok(patched) = apply(GENERATOR, &config(), &patches) {
             // What was written is a config again, and stays as it is.
             let again: [&str; 0] = [];
-            prop_assert_eq!(apply(GENERATOR, &patched, &again), Ok(patched.clone()));
+            let rewritten = apply(GENERATOR, &patched, &again);
+            prop_assert_eq!(rewritten, Ok(patched));
         }
     }
 }

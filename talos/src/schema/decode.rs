@@ -47,10 +47,12 @@ impl<'a> Decoder<'a> {
             Type::Structure(index) => return self.structure(node, *index),
         };
         if value.is_none() {
-            let what = match kind {
-                Type::Int => "a whole number",
-                Type::Bool => "true or false",
-                _ => "a text",
+            let what = if *kind == Type::Int {
+                "a whole number"
+            } else if *kind == Type::Bool {
+                "true or false"
+            } else {
+                "a text"
             };
             self.expected(node, what);
         }

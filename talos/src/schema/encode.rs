@@ -60,9 +60,17 @@ fn free_form(node: &Node) -> Node {
 pub(crate) fn is_zero(schema: &Schema, node: &Node, kind: &Type) -> bool {
     match kind {
         Type::Pointer(_) => false,
-        Type::Text | Type::Leaf(Leaf::Other | Leaf::Base64 | Leaf::ByteSize | Leaf::Expression) => {
-            node.as_text().is_none_or(str::is_empty)
-        }
+        Type::Text
+        | Type::Leaf(
+            Leaf::Other
+            | Leaf::Base64
+            | Leaf::ByteSize
+            | Leaf::Expression
+            | Leaf::SizeCondition
+            | Leaf::Address
+            | Leaf::Prefix
+            | Leaf::Manifest,
+        ) => node.as_text().is_none_or(str::is_empty),
         Type::Int => node.as_text().is_none_or(|t| t == "0"),
         Type::Bool => node.as_text().is_none_or(|t| t == "false"),
         Type::Leaf(Leaf::Duration) => node.as_text().is_none_or(|t| t == "0s"),
@@ -101,6 +109,10 @@ fn zero(schema: &Schema, kind: &Type) -> Node {
         Type::Leaf(
             Leaf::ByteSize
             | Leaf::Expression
+            | Leaf::SizeCondition
+            | Leaf::Address
+            | Leaf::Prefix
+            | Leaf::Manifest
             | Leaf::HardwareAddress
             | Leaf::ArgumentValue
             | Leaf::PortRange

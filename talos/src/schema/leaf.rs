@@ -1,5 +1,7 @@
 //! Scalars with a form of their own: how they are read and written again.
 
+use std::net::IpAddr;
+
 use super::Leaf;
 use crate::yaml::{Kind, Node, Scalar, Value};
 
@@ -22,7 +24,9 @@ pub(super) fn normal(leaf: Leaf, node: &Node) -> Result<Node, &'static str> {
             Kind::Int => Some(Node::text(print_duration(
                 crate::yaml::integer(text).ok_or(what)?,
             ))),
-            _ => parse_duration(text).map(|ns| Node::text(print_duration(ns))),
+            Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp | Kind::Text => {
+                parse_duration(text).map(|ns| Node::text(print_duration(ns)))
+            }
         },
         Leaf::FileMode => crate::yaml::integer(text)
             .map(|mode| Node::new(Value::Scalar(Scalar::raw(Kind::Int, format!("0o{mode:o}"))))),
@@ -31,8 +35,17 @@ pub(super) fn normal(leaf: Leaf, node: &Node) -> Result<Node, &'static str> {
         Leaf::HardwareAddress => Some(Node::text(text.to_ascii_lowercase())),
         Leaf::PortRange => match scalar.kind {
             Kind::Int => crate::yaml::integer(text).map(Node::integer),
-            _ => Some(Node::text(text)),
+            Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp | Kind::Text => {
+                Some(Node::text(text))
+            }
         },
+        Leaf::SizeCondition => size_condition(text).then(|| Node::text(text.trim())),
+        Leaf::Address => (text.is_empty() || is_address(text)).then(|| Node::text(text)),
+        Leaf::Prefix => (text.is_empty() || is_prefix(text)).then(|| Node::text(text)),
+        Leaf::Manifest => {
+            let line_ends = ['\t', '\n', '\u{b}', '\u{c}', '\r'];
+            Some(Node::text(text.trim_start_matches(line_ends)))
+        }
         Leaf::ArgumentValue | Leaf::Other | Leaf::Base64 | Leaf::Expression => {
             Some(Node::text(text))
         }
@@ -45,10 +58,40 @@ fn expected(leaf: Leaf) -> &'static str {
         Leaf::Duration => "a duration like 1m30s",
         Leaf::FileMode => "a file mode like 0o644",
         Leaf::DiskSize | Leaf::ByteSize => "a size like 100GB",
+        Leaf::SizeCondition => "a size like >= 100GB",
+        Leaf::Address => "an IP address",
+        Leaf::Prefix => "an address with a prefix length like 10.0.0.5/24",
         Leaf::PortRange => "a port or a range like 1000-2000",
         Leaf::ArgumentValue => "a text or a list of texts",
-        Leaf::HardwareAddress | Leaf::Base64 | Leaf::Expression | Leaf::Other => "a text",
+        Leaf::Manifest | Leaf::HardwareAddress | Leaf::Base64 | Leaf::Expression | Leaf::Other => {
+            "a text"
+        }
     }
+}
+
+/// An operator, if any, and a size.
+fn size_condition(text: &str) -> bool {
+    let text = text.trim();
+    let operators = [">=", "<=", "==", ">", "<"];
+    let size = operators.iter().find_map(|o| text.strip_prefix(o));
+    parse_size(size.unwrap_or(text).trim()).is_some()
+}
+
+fn is_address(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+    address.parse::<IpAddr>().is_ok() && !zone.is_empty()
+}
+
+fn is_prefix(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
+    let length_max = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse::<u8>().is_ok_and(|l| l <= length_max)
 }
 
 const UNITS_NS: [(&str, f64); 7] = [

@@ -83,6 +83,14 @@ pub(crate) enum Leaf {
     ArgumentValue,
     /// A number or a range.
     PortRange,
+    /// The condition of a disk's size: an operator and a size.
+    SizeCondition,
+    /// An IP address.
+    Address,
+    /// An IP address and the length of its network's prefix.
+    Prefix,
+    /// An inline manifest: line ends and tabs at its start are dropped.
+    Manifest,
     /// Base64; the text `******` stands for a redacted one.
     Base64,
     /// Any other text.
@@ -125,7 +133,11 @@ impl Schema {
                     let current = structures.last_mut().expect("keys follow their structure");
                     current.fields.push(Field {
                         key: key.to_owned(),
-                        kind: parse_type(kind, &index),
+                        kind: match key {
+                            // Only inline manifests have a key of this name.
+                            "contents" => Type::Leaf(Leaf::Manifest),
+                            _ => parse_type(kind, &index),
+                        },
                         omit_empty: flags.contains(&"omitempty"),
                         replace: flags.contains(&"replace"),
                     });
@@ -175,6 +187,9 @@ fn parse_type(text: &str, index: &BTreeMap<&str, usize>) -> Type {
         "$Expression" => Type::Leaf(Leaf::Expression),
         "$ByteSize" => Type::Leaf(Leaf::ByteSize),
         "$HardwareAddr" => Type::Leaf(Leaf::HardwareAddress),
+        "$InstallDiskSizeMatcher" => Type::Leaf(Leaf::SizeCondition),
+        "$Addr" => Type::Leaf(Leaf::Address),
+        "$Prefix" => Type::Leaf(Leaf::Prefix),
         "$PortRange" => Type::Leaf(Leaf::PortRange),
         "$Base64Bytes" => Type::Leaf(Leaf::Base64),
         other if other.starts_with('$') => Type::Leaf(Leaf::Other),

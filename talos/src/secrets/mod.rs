@@ -148,7 +148,7 @@ impl Bundle {
             entropy.fill(&mut bytes);
             bytes
         };
-        let service_account = if contract.from_1(7) {
+        let service_account = if contract.since_1(7) {
             key::rsa_4096().map_err(|_| SecretsError::Crypto)?
         } else {
             SigningKey::p256(entropy).to_pem()

@@ -120,7 +120,7 @@ fn client_certificates_are_for_clients_only_with_all_roles_in_one_rdn() {
     let ca_bytes = der(&bundle.os.certificate);
     let (_, ca) = X509Certificate::from_der(&ca_bytes).unwrap();
     assert_eq!(parsed.issuer().as_raw(), ca.subject().as_raw());
-    assert!(key::SigningKey::from_pem(client.key.expose()).is_some());
+    assert!(SigningKey::from_pem(client.key.expose()).is_some());
     assert_eq!(der(client.key.expose()).len(), 48);
     assert_eq!(
         parsed.validity().not_after.timestamp() - now().as_second(),

@@ -13,20 +13,20 @@ use talos::validate::{Mode, validate};
 use talos::version::{Contract, Generator};
 use talos::yaml::{self, Node, Style};
 
-pub struct Case {
-    pub id: String,
-    pub op: String,
+pub(crate) struct Case {
+    pub(crate) id: String,
+    pub(crate) op: String,
     json: Json,
 }
 
-pub type Answer = Result<String, String>;
+pub(crate) type Answer = Result<String, String>;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
 /// Runs every case that `which` selects and shows the first difference of each that differs.
-pub fn check_all(which: impl Fn(&Case) -> bool, answer: impl Fn(&Case) -> Answer) {
+pub(crate) fn check_all(which: impl Fn(&Case) -> bool, answer: impl Fn(&Case) -> Answer) {
     let cases = std::fs::read_to_string(data().join("cases.jsonl")).unwrap();
     let mut seen = 0;
     let mut wrong = Vec::new();
@@ -101,7 +101,7 @@ fn first_difference(ours: &str, theirs: &str) -> Option<String> {
 }
 
 impl Case {
-    pub fn encode(&self) -> Answer {
+    pub(crate) fn encode(&self) -> Answer {
         let (input, bundle) = self.input()?;
         let config = generate(&input, &bundle).map_err(|e| e.to_string())?;
         let patches = self.json["patches"].as_array();
@@ -116,7 +116,7 @@ impl Case {
     }
 
     /// The same as the case's patch does, by typed inputs.
-    pub fn encode_typed(&self) -> Answer {
+    pub(crate) fn encode_typed(&self) -> Answer {
         let (mut input, bundle) = self.input()?;
         match self.id.as_str() {
             "typed-selector" => {
@@ -145,7 +145,7 @@ impl Case {
     }
 
     /// Whether the config is refused, in the words that both sides share.
-    pub fn verdict(&self) -> Answer {
+    pub(crate) fn verdict(&self) -> Answer {
         let config = MachineConfig::new(self.encode()?);
         let mode = match self.json["mode"].as_str().unwrap() {
             "metal" => Mode::Metal,
@@ -161,7 +161,7 @@ impl Case {
         .to_owned())
     }
 
-    pub fn yaml(&self) -> Answer {
+    pub(crate) fn yaml(&self) -> Answer {
         let value: Json = serde_json::from_str(self.json["text"].as_str().unwrap()).unwrap();
         Ok(yaml::emit(&node(&value), Style::V1_13))
     }
