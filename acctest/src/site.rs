@@ -176,6 +176,10 @@ impl Site {
         let bundle = std::fs::read_to_string(dir.join("admin.bundle"))?;
         let bundle = bundle.replace("127.0.0.1:7443", &format!("127.0.0.1:{}", ports[0]));
         write_private(&self.path("admin.bundle"), &bundle)?;
+        std::fs::write(
+            self.path("kernel"),
+            "a kernel's place in the simulated rack",
+        )?;
         std::fs::write(dir.join("bootd.toml"), self.bootd_toml(ports))
     }
 
@@ -185,6 +189,7 @@ impl Site {
             self.path("bootd")
         );
         let boot = agent_boot();
+        // The rack runs the agent's own code and no kernel: any file takes its place.
         let at = |i: usize| format!("\"127.0.0.1:{}\"", ports[i]);
         let _ = write!(
             text,
@@ -205,7 +210,7 @@ impl Site {
         let _ = write!(
             text,
             "[agent]\nkernel = {:?}\ninitrd = {:?}\n",
-            boot.join("vmlinuz"),
+            self.path("kernel"),
             boot.join("agent-initrd")
         );
         let factory = self.inventory["factory"].as_str().unwrap_or_default();

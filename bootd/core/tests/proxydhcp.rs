@@ -341,6 +341,22 @@ fn identifiers_and_several_architectures() {
 }
 
 #[test]
+fn options_that_a_decoder_dies_of() {
+    // A classless route with a prefix of 33 bits, a network interface of one byte, a user class that is cut.
+    let packet = Packet::new(DISCOVER)
+        .option(121, &[33, 1, 2, 3, 4, 5, 6, 7, 8])
+        .option(94, &[1])
+        .option(116, &[])
+        .pxe("PXEClient:Arch:00007:UNDI:003000", 7);
+    assert!(ladder(&packet, EVERYBODY, Door::Proxy).contains("file \"snponly.efi\""));
+    let mut cut = packet.bytes();
+    cut.pop();
+    cut.extend([77, 200, b'i']);
+    let heard = hear(&cut, EVERYBODY.parse().unwrap(), Door::Proxy, US);
+    assert!(matches!(heard, Heard::Ask(_)), "{heard:?}");
+}
+
+#[test]
 fn an_empty_shelf_is_told() {
     let packet = Packet::new(DISCOVER).pxe("PXEClient:Arch:00011:UNDI:003000", 11);
     let from = EVERYBODY.parse().unwrap();
@@ -397,6 +413,22 @@ fn malformed() {
 }
 
 proptest! {
+    /// Any options at all, well framed: the framing is what lets them through to the decoder.
+    #[test]
+    fn hostile_options(options in proptest::collection::vec((1u8..255, proptest::collection::vec(any::<u8>(), 0..40)), 0..8)) {
+        let mut packet = Packet::new(DISCOVER);
+        for (code, value) in &options {
+            packet = packet.option(*code, value);
+        }
+        let heard = hear(&packet.bytes(), EVERYBODY.parse().unwrap(), Door::Proxy, US);
+        if let Heard::Ask(ask) = heard {
+            let offerings = Offerings { server: US, http: "http://h", boot_file: Some("f") };
+            if let Ok(reply) = ask.reply(&offerings) {
+                prop_assert!(matches!(dhcp::parse(&reply.datagram), Ok(dhcp::Incoming::Answer(_))));
+            }
+        }
+    }
+
     /// Hostile bytes: no panic, and never more than one datagram, which is a reply to this client.
     #[test]
     fn hostile_bytes(noise in proptest::collection::vec(any::<u8>(), 0..600), cut in 0usize..400, at in 0usize..300, door in 0usize..3) {

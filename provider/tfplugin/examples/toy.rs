@@ -231,7 +231,7 @@ impl Resource for Things {
                             known(&part.label)
                         ))
                         .hint("choose another label")
-                        .at(Path::from(Thing::parts).index(i).attr(Part::label.name())),
+                        .at(Path::from(Thing::parts).index(i).attr(Part::label)),
                 );
             }
         }

@@ -84,6 +84,7 @@
 mod arbitrary;
 mod codec;
 mod context;
+mod declare;
 mod diagnostics;
 pub mod duration;
 mod engine;
@@ -101,7 +102,7 @@ mod value;
 
 pub use context::{Context, Host, Interrupt};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub use model::{Field, FieldType, Model, Name, SetOf};
+pub use model::{Field, FieldType, Model, Name, Plain, SetOf};
 pub use path::{Path, Step};
 pub use plan::Plan;
 pub use resource::{Change, DataSource, Failed, Provider, Resource, Saved};

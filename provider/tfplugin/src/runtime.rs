@@ -436,9 +436,10 @@ impl Runtime {
         let cx = self
             .limited(kind, operation, &change.planned)
             .with_private(private);
-        let done = match operation {
-            Operation::Update => guard::run(&cx, kind.code.update(&cx, &change)).await,
-            _ => guard::run(&cx, kind.code.create(&cx, &change)).await,
+        let done = if change.prior.is_some() {
+            guard::run(&cx, kind.code.update(&cx, &change)).await
+        } else {
+            guard::run(&cx, kind.code.create(&cx, &change)).await
         };
         let (state, diagnostics) = match flat(done) {
             Ok(saved) => {

@@ -222,63 +222,118 @@ async fn without_encryption_the_directory_still_guards() {
     assert_eq!(mode(toy.socket.parent().unwrap()), 0o700);
 }
 
-#[tokio::test]
-async fn requests_as_a_host_sends_them() {
-    let host = Identity::new();
-    let toy = Toy::start(Some(&host));
-    let things = tempfile::tempdir().unwrap();
-    let mut provider =
-        ProviderClient::new(toy.connect(&host).await).max_decoding_message_size(usize::MAX);
+/// A toy that a host talks to.
+struct Session {
+    provider: ProviderClient<Channel>,
+    things: tempfile::TempDir,
+    _toy: Toy,
+}
 
-    let schema = provider
-        .get_provider_schema(pb::get_provider_schema::Request {})
+impl Session {
+    async fn start() -> Self {
+        let host = Identity::new();
+        let toy = Toy::start(Some(&host));
+        let provider =
+            ProviderClient::new(toy.connect(&host).await).max_decoding_message_size(usize::MAX);
+        Self {
+            provider,
+            things: tempfile::tempdir().unwrap(),
+            _toy: toy,
+        }
+    }
+
+    async fn configure(&mut self) {
+        let directory = self.things.path().to_str().unwrap();
+        let hex: String = directory.bytes().map(|b| format!("{b:02x}")).collect();
+        let config = msgpack(&format!(
+            "81a96469726563746f7279d9{:02x}{hex}",
+            directory.len()
+        ));
+        let request = pb::configure_provider::Request {
+            config,
+            ..Default::default()
+        };
+        let said = self
+            .provider
+            .configure_provider(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(said.diagnostics, vec![]);
+    }
+
+    async fn upgrade(&mut self, version: i64, json: &str) -> pb::upgrade_resource_state::Response {
+        let raw_state = Some(pb::RawState {
+            json: json.as_bytes().to_vec(),
+            ..Default::default()
+        });
+        let type_name = "toy_thing".to_owned();
+        let request = pb::upgrade_resource_state::Request {
+            type_name,
+            version,
+            raw_state,
+        };
+        self.provider
+            .upgrade_resource_state(request)
+            .await
+            .unwrap()
+            .into_inner()
+    }
+}
+
+#[tokio::test]
+async fn schemas_are_as_hosts_accept_them() {
+    let mut host = Session::start().await;
+    let request = pb::get_provider_schema::Request {};
+    let schema = host
+        .provider
+        .get_provider_schema(request)
         .await
         .unwrap()
         .into_inner();
     assert_eq!(schema.diagnostics, vec![]);
     let block = schema.resource_schemas["toy_thing"].block.clone().unwrap();
     let parts = block.attributes.iter().find(|a| a.name == "parts").unwrap();
-    assert!(
-        parts.r#type.is_empty() && parts.nested_type.is_some(),
-        "never both: hosts refuse that"
-    );
+    // Never both: hosts refuse that.
+    assert!(parts.r#type.is_empty() && parts.nested_type.is_some());
     assert!(block.attributes.iter().any(|a| a.write_only));
+}
 
-    // A host before 1.11 knows no write-only values: {"password_wo":"x"}.
-    let request = pb::validate_resource_config::Request {
-        type_name: "toy_thing".into(),
-        config: msgpack("81ab70617373776f72645f776fa178"),
-        client_capabilities: None,
-    };
-    let said = provider
-        .validate_resource_config(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .diagnostics;
-    assert_eq!(said[0].summary, "Write-only attribute not supported");
-
-    let directory = things.path().to_str().unwrap();
-    let hex: String = directory.bytes().map(|b| format!("{b:02x}")).collect();
-    let config = msgpack(&format!(
-        "81a96469726563746f7279d9{:02x}{hex}",
-        directory.len()
-    ));
-    let request = pb::configure_provider::Request {
-        config,
-        ..Default::default()
-    };
-    assert_eq!(
-        provider
-            .configure_provider(request)
+#[tokio::test]
+async fn write_only_values_are_refused_on_old_hosts() {
+    let mut host = Session::start().await;
+    for (allowed, expected) in [
+        (false, vec!["Write-only attribute not supported"]),
+        (true, vec![]),
+    ] {
+        let request = pb::validate_resource_config::Request {
+            type_name: "toy_thing".into(),
+            // {"password_wo":"x"}
+            config: msgpack("81ab70617373776f72645f776fa178"),
+            client_capabilities: Some(pb::ClientCapabilities {
+                write_only_attributes_allowed: allowed,
+                ..Default::default()
+            }),
+        };
+        let said = host
+            .provider
+            .validate_resource_config(request)
             .await
             .unwrap()
-            .into_inner()
-            .diagnostics,
-        vec![]
-    );
+            .into_inner();
+        let summaries: Vec<_> = said
+            .diagnostics
+            .iter()
+            .map(|d| d.summary.as_str())
+            .collect();
+        assert_eq!(summaries, expected);
+    }
+}
 
-    // Private bytes of another program pass through a plan untouched.
+#[tokio::test]
+async fn foreign_private_bytes_pass_through_a_plan() {
+    let mut host = Session::start().await;
+    host.configure().await;
     let request = pb::plan_resource_change::Request {
         type_name: "toy_thing".into(),
         prior_state: msgpack("c0"),
@@ -287,7 +342,8 @@ async fn requests_as_a_host_sends_them() {
         prior_private: b"\xff not ours".to_vec(),
         ..Default::default()
     };
-    let plan = provider
+    let plan = host
+        .provider
         .plan_resource_change(request)
         .await
         .unwrap()
@@ -296,49 +352,36 @@ async fn requests_as_a_host_sends_them() {
         (plan.diagnostics, plan.planned_private),
         (vec![], b"\xff not ours".to_vec())
     );
+}
 
-    // A state larger than tonic's own limit.
+#[tokio::test]
+async fn states_may_be_large_or_too_new() {
+    let mut host = Session::start().await;
+    // Larger than tonic's own limit, and with an attribute that the schema does not have any more.
     let label = "x".repeat(6 << 20);
     let json = format!(r#"{{"name":"big","id":"big","labels":{{"k":"{label}"}},"gone":1}}"#);
-    let raw_state = Some(pb::RawState {
-        json: json.into_bytes(),
-        ..Default::default()
-    });
-    let request = pb::upgrade_resource_state::Request {
-        type_name: "toy_thing".into(),
-        version: 1,
-        raw_state,
-    };
-    let upgraded = provider
-        .upgrade_resource_state(request)
-        .await
-        .unwrap()
-        .into_inner();
+    let upgraded = host.upgrade(1, &json).await;
     assert_eq!(upgraded.diagnostics, vec![]);
     assert!(upgraded.upgraded_state.unwrap().msgpack.len() > label.len());
+    assert_eq!(
+        host.upgrade(2, "{}").await.diagnostics[0].summary,
+        "State is too new"
+    );
+    assert_eq!(
+        host.upgrade(1, "{\"size\":[]}").await.diagnostics[0].summary,
+        "State cannot be read"
+    );
+}
 
-    let raw_state = Some(pb::RawState {
-        json: b"{}".to_vec(),
-        ..Default::default()
-    });
-    let request = pb::upgrade_resource_state::Request {
-        type_name: "toy_thing".into(),
-        version: 2,
-        raw_state,
-    };
-    let refused = provider
-        .upgrade_resource_state(request)
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(refused.diagnostics[0].summary, "State is too new");
-
-    // What is not known is said, not crashed on.
+#[tokio::test]
+async fn what_is_not_known_is_said() {
+    let mut host = Session::start().await;
     let request = pb::read_resource::Request {
         type_name: "toy_nothing".into(),
         ..Default::default()
     };
-    let said = provider
+    let said = host
+        .provider
         .read_resource(request)
         .await
         .unwrap()
@@ -350,7 +393,8 @@ async fn requests_as_a_host_sends_them() {
         config: msgpack("ff"),
         ..Default::default()
     };
-    let said = provider
+    let said = host
+        .provider
         .read_data_source(request)
         .await
         .unwrap()

@@ -1,6 +1,7 @@
 //! DHCPv4 messages (RFC 2131, 2132) as far as network boot needs them, over `dhcproto`.
 //!
-//! Traps of that crate, each with a test: a message whose `hlen` is above 16 makes its accessor panic (refused before); option 93
+//! Traps of that crate, each with a test: its decoder panics on some options of hostile length or content (121 with a prefix above
+//! 32; 94 and others in debug builds), so it is shown only the options that are read here; a message whose `hlen` is above 16 makes its accessor panic (refused before); option 93
 //! keeps the first of several values (the one that counts); a malformed option vanishes without an error (it is absent then);
 //! `Message::default` draws a random number (never called: answers start from a decoded blank).
 
@@ -165,7 +166,8 @@ pub fn parse(bytes: &[u8]) -> Result<Incoming, Malformed> {
     if bytes[COOKIE_AT..HEADER] != COOKIE {
         return Err(Malformed::NoCookie);
     }
-    let message = Message::decode(&mut Decoder::new(bytes)).map_err(|_| Malformed::Short)?;
+    let readable = readable(bytes);
+    let message = Message::decode(&mut Decoder::new(&readable)).map_err(|_| Malformed::Short)?;
     if message.htype() != HType::Eth || message.hlen() != 6 {
         return Err(Malformed::NotEthernet);
     }
@@ -178,6 +180,37 @@ pub fn parse(bytes: &[u8]) -> Result<Incoming, Malformed> {
         Opcode::BootReply => Ok(Incoming::Answer(overheard(&message, mac))),
         Opcode::Unknown(_) => Err(Malformed::Opcode),
     }
+}
+
+/// The message with only those options that are read here, each with a length that its type allows.
+fn readable(bytes: &[u8]) -> Vec<u8> {
+    let (header, mut rest) = bytes.split_at(HEADER);
+    let mut kept = header.to_vec();
+    while let [code, tail @ ..] = rest {
+        if *code == 0 {
+            rest = tail;
+            continue;
+        }
+        let [length, tail @ ..] = tail else { break };
+        let Some((value, tail)) = tail.split_at_checked(usize::from(*length)) else {
+            break;
+        };
+        let is_read = match code {
+            255 => break,
+            53 => value.len() == 1,
+            50 | 54 => value.len() == 4,
+            93 => value.len() >= 2,
+            43 | 60 | 67 | 77 | 82 | 97 | 175 => true,
+            _ => false,
+        };
+        if is_read {
+            kept.extend([*code, *length]);
+            kept.extend(value);
+        }
+        rest = tail;
+    }
+    kept.push(255);
+    kept
 }
 
 /// Writes the answer to a request: its transaction, addresses, hardware address, identifier (97) and relay information (82) return

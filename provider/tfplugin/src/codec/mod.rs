@@ -64,8 +64,9 @@ fn at_index(i: usize) -> Path {
 
 /// A set that came over the wire.
 fn collected(ty: &Type, elements: Vec<Value>) -> Value {
-    match ty {
-        Type::Set(_) => Value::set(elements),
-        _ => Value::List(elements),
+    if matches!(ty, Type::Set(_)) {
+        Value::set(elements)
+    } else {
+        Value::List(elements)
     }
 }

@@ -205,10 +205,10 @@ fn read_dynamic(rest: &mut &[u8], depth: usize) -> Result<Value, CodecError> {
 }
 
 fn key<'a>(rest: &mut &'a [u8]) -> Result<&'a str, CodecError> {
-    match token(rest)? {
-        Token::Bytes(text) => utf8(text),
-        _ => Err(CodecError::Malformed("a key that is no text")),
-    }
+    let Token::Bytes(text) = token(rest)? else {
+        return Err(CodecError::Malformed("a key that is no text"));
+    };
+    utf8(text)
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, CodecError> {

@@ -51,10 +51,8 @@ pub(crate) fn plan(schema: &Arc<Schema>, prior: Option<Object>, config: Object) 
 /// What the result of a data source must be: what is declared, defaults, and the rest is the provider's.
 pub(crate) fn expected(schema: &Schema, config: &Object) -> Object {
     let proposed = Value::Object(propose(&schema.attributes, config, None));
-    match propose::mark_created(schema, config, proposed) {
-        Value::Object(expected) => expected,
-        _ => Object::new(),
-    }
+    let expected = propose::mark_created(schema, config, proposed);
+    expected.as_object().cloned().unwrap_or_default()
 }
 
 fn declared_change(schema: &Schema, prior: &Object, proposed: &Object) -> bool {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::path::Path;
 use crate::schema::{Attribute, Nesting, OnUnknown, Schema, Shape};
 use crate::value::{Object, Value};
 
@@ -66,9 +67,10 @@ pub(crate) fn mark_unknown(
 
 /// Puts "known after apply" wherever the provider decides in a creation.
 pub(super) fn mark_created(schema: &Schema, config: &Object, planned: Value) -> Value {
-    match planned {
-        Value::Object(planned) => Value::Object(mark(&schema.attributes, config, None, planned)),
-        other => other,
+    if let Value::Object(planned) = planned {
+        Value::Object(mark(&schema.attributes, config, None, planned))
+    } else {
+        planned
     }
 }
 
@@ -87,24 +89,50 @@ fn mark(
 }
 
 fn mark_attribute(a: &Attribute, config: &Value, prior: Option<&Value>, planned: Value) -> Value {
-    if a.write_only || config.is_unknown() {
+    if a.write_only {
         return planned;
     }
     if config.is_null() {
         let decided = a.is_computed() && a.default.is_none();
-        return match (decided, a.on_unknown, prior) {
-            (false, _, _) => planned,
-            (true, OnUnknown::KeepState, Some(before)) => before.clone(),
-            (true, _, _) => Value::Unknown,
+        let kept = a.on_unknown == OnUnknown::KeepState && prior.is_some();
+        return if decided && !kept {
+            Value::Unknown
+        } else {
+            planned
         };
     }
     match a.shape() {
-        // Inside sets nothing is the provider's to decide (a rule of schemas).
-        Shape::Plain(_) | Shape::Nested(Nesting::Set, _) => planned,
-        Shape::Nested(nesting, inner) => over_objects(*nesting, config, prior, &|config, prior| {
-            let again = propose(inner, config, prior);
-            Value::Object(mark(inner, config, prior, again))
-        }),
+        Shape::Plain(_) => planned,
+        Shape::Nested(_, inner) => mark_nested(inner, config, prior, planned),
+    }
+}
+
+/// The proposal has the configuration's shape. Inside sets nothing is the provider's to decide (a rule of schemas).
+fn mark_nested(
+    inner: &[Attribute],
+    config: &Value,
+    prior: Option<&Value>,
+    planned: Value,
+) -> Value {
+    match (config, planned) {
+        (Value::Object(c), Value::Object(n)) => {
+            Value::Object(mark(inner, c, prior.and_then(Value::as_object), n))
+        }
+        (Value::List(cs), Value::List(ns)) => {
+            let before = |i: usize| prior.and_then(|p| p.elements().get(i));
+            let pairs = cs.iter().zip(ns).enumerate();
+            let marked = pairs.map(|(i, (c, n))| mark_nested(inner, c, before(i), n));
+            Value::List(marked.collect())
+        }
+        (Value::Map(cs), Value::Map(mut ns)) => {
+            for (key, n) in &mut ns {
+                let before = prior.map(|p| p.at_path(&Path::root().key(key)));
+                let c = cs.get(key).unwrap_or(&Value::Null);
+                *n = mark_nested(inner, c, before, std::mem::take(n));
+            }
+            Value::Map(ns)
+        }
+        (_, planned) => planned,
     }
 }
 
@@ -115,9 +143,11 @@ fn over_objects(
     prior: Option<&Value>,
     build: &dyn Fn(&Object, Option<&Object>) -> Value,
 ) -> Value {
-    let one = |config: &Value, prior: Option<&Value>| match config {
-        Value::Object(o) => build(o, prior.and_then(Value::as_object)),
-        other => other.clone(),
+    let one = |config: &Value, prior: Option<&Value>| {
+        let before = prior.and_then(Value::as_object);
+        config
+            .as_object()
+            .map_or_else(|| config.clone(), |o| build(o, before))
     };
     match (nesting, config) {
         (Nesting::Single, config) => one(config, prior),

@@ -214,7 +214,7 @@ fn write_only_as_null(a: &Attribute, value: Value) -> Value {
     if a.write_only {
         return Value::Null;
     }
-    let Shape::Nested(_, inner) = a.shape() else {
+    let Shape::Nested(nesting, inner) = a.shape() else {
         return value;
     };
     let clean = |mut o: Object| -> Object {
@@ -230,10 +230,10 @@ fn write_only_as_null(a: &Attribute, value: Value) -> Value {
             v
         }
     };
-    match value {
-        Value::List(es) => Value::List(es.into_iter().map(element).collect()),
-        Value::Set(es) => Value::set(es.into_iter().map(element)),
-        Value::Map(es) => Value::Map(es.into_iter().map(|(k, e)| (k, element(e))).collect()),
-        other => element(other),
+    match (value, nesting) {
+        (Value::List(es), _) => Value::List(es.into_iter().map(element).collect()),
+        (Value::Set(es), _) => Value::set(es.into_iter().map(element)),
+        (Value::Map(es), _) => Value::Map(es.into_iter().map(|(k, e)| (k, element(e))).collect()),
+        (single, _) => element(single),
     }
 }

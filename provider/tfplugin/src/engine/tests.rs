@@ -10,7 +10,8 @@ use crate::diagnostics::Diagnostics;
 use crate::model::Name;
 use crate::path::Path;
 use crate::schema::{
-    Attribute, Nesting, Presence, Schema, Shape, computed, optional, optional_computed, required,
+    Attribute, Nesting, OnUnknown, Presence, Schema, Shape, computed, optional, optional_computed,
+    required,
 };
 use crate::value::{Object, Type, Value};
 
@@ -50,7 +51,7 @@ fn small(ty: &Type) -> BoxedStrategy<Value> {
         Type::Map(_) => proptest::collection::btree_map("[kl]", words, 0..3)
             .prop_map(Value::Map)
             .boxed(),
-        _ => words.boxed(),
+        Type::String | Type::Object(_) | Type::Tuple(_) | Type::Dynamic => words.boxed(),
     }
 }
 
@@ -281,6 +282,43 @@ fn breach(a: &Attribute, config: &Value, prior: &Value, planned: &Value) -> Vec<
     }
 }
 
+/// What a plan must hold where the provider decides: every deviation. An object that the state does not have has no state to keep.
+fn decisions(
+    all: &[Attribute],
+    config: &Object,
+    prior: Option<&Object>,
+    planned: &Object,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for a in all.iter().filter(|a| !a.write_only) {
+        let (c, n) = (config.get(a.name()), planned.get(a.name()));
+        let before = prior.map(|p| p.get(a.name()));
+        let decided = c.is_null() && a.is_computed() && a.default.is_none();
+        let expected = match (a.on_unknown, before) {
+            (OnUnknown::KeepState, Some(before)) => before,
+            _ => &Value::Unknown,
+        };
+        if decided && n != expected {
+            found.push(format!("{}: {n:?}, not {expected:?}", a.name()));
+        }
+        let Shape::Nested(nesting, inner) = a.shape() else {
+            continue;
+        };
+        let pairs: Vec<_> = match nesting {
+            Nesting::Single => vec![(Path::root(), c)],
+            Nesting::List | Nesting::Map => c.elements_at(&Path::root()),
+            Nesting::Set => vec![],
+        };
+        for (at, c) in pairs {
+            let before = before.and_then(|b| b.at_path(&at).as_object());
+            if let (Value::Object(c), Value::Object(n)) = (c, n.at_path(&at)) {
+                found.extend(decisions(inner, c, before, n));
+            }
+        }
+    }
+    found
+}
+
 /// A schema, a configuration that is applied, and one that is planned after it.
 fn cases() -> impl Strategy<Value = (Arc<Schema>, Object, Object)> {
     attributes(2, Within::Block).prop_flat_map(|all| {
@@ -328,9 +366,11 @@ proptest! {
     fn creations_keep_the_rules((schema, _, config) in cases()) {
         let planned = plan(&schema, None, config.clone());
         prop_assert_eq!(breaches(&schema.attributes, &config, None, planned.planned_object()), Vec::<String>::new());
-        for a in schema.attributes.iter().filter(|a| a.is_computed() && config.get(a.name()).is_null()) {
-            let expected = a.default.clone().unwrap_or(Value::Unknown);
-            prop_assert_eq!(planned.planned_object().get(a.name()), &expected);
+        prop_assert_eq!(decisions(&schema.attributes, &config, None, planned.planned_object()), Vec::<String>::new());
+        for a in schema.attributes.iter().filter(|a| config.get(a.name()).is_null()) {
+            if let Some(default) = &a.default {
+                prop_assert_eq!(planned.planned_object().get(a.name()), default);
+            }
         }
     }
 
@@ -340,6 +380,10 @@ proptest! {
         let planned = plan(&schema, Some(prior.clone()), second.clone());
         let all = &schema.attributes;
         prop_assert_eq!(breaches(all, &second, Some(&prior), planned.planned_object()), Vec::<String>::new());
+        if planned.touched {
+            let found = decisions(all, &second, Some(&prior), planned.planned_object());
+            prop_assert_eq!(found, Vec::<String>::new());
+        }
         for path in replacements(all, &second, &prior, planned.planned_object()) {
             prop_assert!(planned.changes(path.clone()), "{} does not change", path);
         }
@@ -465,4 +509,49 @@ fn a_removed_or_unknown_value_replaces_where_a_change_would() {
     assert_eq!(check("k".into()), BTreeSet::new());
     assert_eq!(check(Value::Null), by_key);
     assert_eq!(check(Value::Unknown), by_key);
+}
+
+#[test]
+fn a_plan_refuses_what_the_host_would_refuse() {
+    let nested = Attribute::dynamic(
+        "place",
+        Shape::Nested(
+            Nesting::Single,
+            vec![text("row", optional()), text("tag", computed())],
+        ),
+        optional(),
+    );
+    let schema = Arc::new(Schema {
+        attributes: vec![
+            text("id", computed()),
+            text("name", required()),
+            text("color", optional_computed()),
+            text("key", optional().write_only()),
+            nested,
+        ],
+        ..Schema::default()
+    });
+    let config = Object::new()
+        .with("name", "n")
+        .with("color", "red")
+        .with("place", Object::new().with("row", "1"));
+    let mut plan = plan(&schema, None, config);
+    plan.set("id", "n");
+    plan.set(Path::attribute("place").attr("tag"), "t");
+    assert_eq!(plan.planned_object().get("id"), &Value::from("n"));
+    let tag = Path::attribute("place").attr("tag");
+    assert_eq!(plan.planned.at_path(&tag), &Value::from("t"));
+    for path in ["name", "color", "key", "nothing", "place"] {
+        plan.set(path, "x");
+    }
+    plan.require_replace("nothing");
+    let said: Vec<_> = plan.mistakes.iter().map(|d| d.detail.as_str()).collect();
+    insta::assert_snapshot!(said.join("\n"), @"
+    The plan of `name` was refused: it is for the configuration to set.
+    The plan of `color` was refused: it is set by the configuration.
+    The plan of `key` was refused: it is write-only.
+    The plan of `nothing` was refused: it is not in the schema.
+    The plan of `place` was refused: it is for the configuration to set.
+    The plan of `nothing` was refused: it is the reason of a replacement and is not in the schema.
+    ");
 }

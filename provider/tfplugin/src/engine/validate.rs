@@ -86,23 +86,14 @@ impl Check<'_> {
         value: &Value,
         at: &Path,
     ) {
-        let mut one = |value: &Value, at: Path| {
-            if let Value::Object(o) = value {
-                self.object(inner, &a.rules, o, &at);
-            }
+        let objects = match nesting {
+            Nesting::Single => vec![(at.clone(), value)],
+            Nesting::List | Nesting::Set | Nesting::Map => value.elements_at(at),
         };
-        match (nesting, value) {
-            (Nesting::List, Value::List(es)) => {
-                (0u64..)
-                    .zip(es)
-                    .for_each(|(i, e)| one(e, at.clone().index(i)));
+        for (path, value) in objects {
+            if let Value::Object(o) = value {
+                self.object(inner, &a.rules, o, &path);
             }
-            (Nesting::Map, Value::Map(es)) => {
-                es.iter().for_each(|(k, e)| one(e, at.clone().key(k)))
-            }
-            // The path of the set, then the attribute, is the nearest that can be said.
-            (Nesting::Set, Value::Set(es)) => es.iter().for_each(|e| one(e, at.clone())),
-            (_, single) => one(single, at.clone()),
         }
     }
 
@@ -115,25 +106,11 @@ impl Check<'_> {
         if !collection {
             return;
         }
-        let nulls: Vec<_> = match value {
-            Value::Map(es) => es
-                .iter()
-                .filter(|(_, e)| e.is_null())
-                .map(|(k, _)| at.clone().key(k))
-                .collect(),
-            Value::List(es) => (0u64..)
-                .zip(es)
-                .filter(|(_, e)| e.is_null())
-                .map(|(i, _)| at.clone().index(i))
-                .collect(),
-            _ => value
-                .elements()
-                .iter()
-                .filter(|e| e.is_null())
-                .map(|_| at.clone())
-                .collect(),
-        };
-        for path in nulls {
+        let nulls = value
+            .elements_at(at)
+            .into_iter()
+            .filter(|(_, e)| e.is_null());
+        for (path, _) in nulls {
             self.found.push(
                 Diagnostic::error("Null element")
                     .detail(format!(

@@ -103,10 +103,6 @@ fn attributes(all: &[Attribute], at: &Path, within: Within, found: &mut Vec<Sche
             "use_state_for_unknown is for values that the provider sets",
         );
         say(
-            within == Within::Computed && a.is_configurable(),
-            "inside a computed attribute everything is computed",
-        );
-        say(
             within == Within::Set && a.is_computed() && a.default.is_none(),
             "an element of a set has no identity that a computed value could follow; use a list or a map",
         );

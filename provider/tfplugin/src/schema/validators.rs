@@ -68,22 +68,11 @@ impl Validator {
                     });
                 }
             }
-            RuleOf::Each(inner) => match value {
-                Value::List(es) => {
-                    for (i, e) in (0u64..).zip(es) {
-                        inner.check(e, &at.clone().index(i), broken);
-                    }
+            RuleOf::Each(inner) => {
+                for (path, element) in value.elements_at(at) {
+                    inner.check(element, &path, broken);
                 }
-                Value::Map(es) => {
-                    for (k, e) in es {
-                        inner.check(e, &at.clone().key(k), broken);
-                    }
-                }
-                _ => value
-                    .elements()
-                    .iter()
-                    .for_each(|e| inner.check(e, at, broken)),
-            },
+            }
         }
     }
 

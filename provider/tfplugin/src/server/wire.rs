@@ -16,6 +16,8 @@ pub(super) enum Block {
     Provider,
     /// A resource or a data source.
     Stored,
+    /// The inside of a computed attribute: a model that also serves as input is all output there.
+    Computed,
 }
 
 pub(super) fn schema(schema: &Schema, block: Block) -> pb::Schema {
@@ -41,6 +43,7 @@ pub(super) fn schema(schema: &Schema, block: Block) -> pb::Schema {
 fn attribute(a: &Attribute, block: Block) -> pb::schema::Attribute {
     let presence = match (a.presence(), block) {
         (Presence::OptionalComputed, Block::Provider) => Presence::Optional,
+        (_, Block::Computed) => Presence::Computed,
         (presence, _) => presence,
     };
     let (ty, nested) = match a.shape() {
@@ -51,6 +54,11 @@ fn attribute(a: &Attribute, block: Block) -> pb::schema::Attribute {
                 Nesting::List => pb::schema::object::NestingMode::List,
                 Nesting::Set => pb::schema::object::NestingMode::Set,
                 Nesting::Map => pb::schema::object::NestingMode::Map,
+            };
+            let block = if presence == Presence::Computed {
+                Block::Computed
+            } else {
+                block
             };
             let attributes = inner.iter().map(|a| attribute(a, block)).collect();
             (

@@ -54,18 +54,20 @@ impl Value {
     /// Is it null?
     #[must_use]
     pub fn is_null(&self) -> bool {
-        match self {
-            Self::Dynamic(inner) => inner.1.is_null(),
-            _ => *self == Self::Null,
+        if let Self::Dynamic(inner) = self {
+            inner.1.is_null()
+        } else {
+            *self == Self::Null
         }
     }
 
     /// Is it, as a whole, unknown?
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        match self {
-            Self::Dynamic(inner) => inner.1.is_unknown(),
-            _ => *self == Self::Unknown,
+        if let Self::Dynamic(inner) = self {
+            inner.1.is_unknown()
+        } else {
+            *self == Self::Unknown
         }
     }
 
@@ -152,6 +154,18 @@ impl Value {
             | Self::Map(_)
             | Self::Object(_)
             | Self::Dynamic(_) => &[],
+        }
+    }
+
+    /// Elements of a list, set or map that is at `at`, each with its path; elements of sets have the set's.
+    pub(crate) fn elements_at(&self, at: &Path) -> Vec<(Path, &Self)> {
+        match (self, self.elements()) {
+            (Self::Map(es), _) => es.iter().map(|(k, e)| (at.clone().key(k), e)).collect(),
+            (Self::Set(es), _) => es.iter().map(|e| (at.clone(), e)).collect(),
+            (_, es) => (0u64..)
+                .zip(es)
+                .map(|(i, e)| (at.clone().index(i), e))
+                .collect(),
         }
     }
 
