@@ -121,13 +121,17 @@ impl Api {
     ) -> Result<pb::PlanNodeResponse, ApiError> {
         let config = request.config.unwrap_or_default();
         let before = self.store.doc(Kind::Node, &node_id(&config)?).await?;
-        let change = change_class(before.as_ref(), &config);
+        let id = machine(&config.server_id);
+        let record = self.store.machine(&id).await?;
+        let here = match &record {
+            Some(record) => self.made_for(record).await?,
+            None => String::new(),
+        };
+        let change = change_class(before.as_ref(), &config, &here);
         let mut answer = pb::PlanNodeResponse {
             change: change.into(),
             ..Default::default()
         };
-        let id = machine(&config.server_id);
-        let record = self.store.machine(&id).await?;
         let held = record.as_ref().is_some_and(has_live_claim);
         if !held && request.planned_claim.is_none() {
             answer.remarks.push(unclaimed(&config).refuses());
@@ -275,6 +279,20 @@ impl Api {
         }
     }
 
+    /// The box and its claim's generation: what a config is rendered for.
+    async fn made_for(&self, record: &Record) -> Result<String, ApiError> {
+        let m = &record.machine;
+        let generation = match &m.claim {
+            Some(claim) => self
+                .store
+                .claim(&claim.id.0)
+                .await?
+                .map_or(0, |c| c.generation),
+            None => 0,
+        };
+        Ok(format!("{}#{generation}", m.id))
+    }
+
     async fn bind(
         &self,
         id: &str,
@@ -283,15 +301,10 @@ impl Api {
         record: &Record,
     ) -> Result<(), ApiError> {
         let m = &record.machine;
-        let Some(claim) = &m.claim else {
+        if m.claim.is_none() {
             return Err(unclaimed(config).not_now());
-        };
-        let generation = self
-            .store
-            .claim(&claim.id.0)
-            .await?
-            .map_or(0, |c| c.generation);
-        let made_for = format!("{}#{generation}", m.id);
+        }
+        let made_for = self.made_for(record).await?;
         let before = self.store.doc(Kind::Node, id).await?;
         let old: Option<NodeState> = before
             .as_ref()
@@ -576,13 +589,14 @@ fn stored_targets(doc: &Doc) -> Vec<pb::WipeTarget> {
     state.targets.iter().map(Into::into).collect()
 }
 
-fn change_class(before: Option<&Doc>, config: &pb::NodeConfig) -> pb::Change {
+/// A node that was unbound and comes back to the same box goes on where it was: that is no install.
+fn change_class(before: Option<&Doc>, config: &pb::NodeConfig, here: &str) -> pb::Change {
     let Some(doc) = before else {
         return pb::Change::Install;
     };
     let state: NodeState = status(doc);
     let old = pb::NodeConfig::decode(doc.config.as_slice()).unwrap_or_default();
-    if state.unbound || doc.machine.is_none() {
+    if doc.machine.is_none() && state.made_for != here {
         pb::Change::Install
     } else if old == *config {
         pb::Change::None

@@ -481,7 +481,7 @@ async fn secrets_are_made_once_and_a_node_is_planned_and_bound() {
     assert_eq!(detail(&refused).reason, "wipe-targets-changed");
     assert_eq!(
         admin
-            .plan_node(request)
+            .plan_node(request.clone())
             .await
             .unwrap()
             .into_inner()
@@ -489,6 +489,9 @@ async fn secrets_are_made_once_and_a_node_is_planned_and_bound() {
         pb::Change::None
     );
     admin.delete_node(named("solo/cp")).await.unwrap();
+    // A tainted node is unbound and comes back: no second install, and the plan before and after says the same.
+    let again = admin.plan_node(request.clone()).await.unwrap().into_inner();
+    assert_eq!(again.change(), pb::Change::None);
     assert_eq!(
         admin.read_node(named("solo/cp")).await.unwrap_err().code(),
         Code::NotFound
