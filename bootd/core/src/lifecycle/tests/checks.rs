@@ -147,16 +147,25 @@ fn only_the_whole_chain_proves_an_install() {
     let mut faked = chain.to_vec();
     faked.insert(2, kernel);
     assert!(!proof(&faked));
+    // The event overtakes the record of our answer.
+    let mut overtaken = chain.to_vec();
+    overtaken.swap(0, 1);
+    assert!(proof(&overtaken));
     let log = [
         config,
-        Fact::CommandLine { ours: false },
         t(TalosFact::BootStarted),
+        Fact::CommandLine { ours: false },
         t(TalosFact::BootedInstalled),
     ];
     assert!(
         proof(&log),
         "the kernel log stands for the install's events"
     );
+    for missing in [0, 2, 3] {
+        let mut broken = log.to_vec();
+        broken.remove(missing);
+        assert!(!proof(&broken), "without {:?}", log[missing]);
+    }
 }
 
 #[test]
