@@ -90,6 +90,8 @@ T memorySizeCheck -
 P memorySizeCheck -
 P diskSizeCheck +
 T diskSizeCheck +
+N
+D
 T diskSizeCheck -
 P diskSizeCheck -
 P env +
@@ -175,12 +177,11 @@ async fn sequences(node: &Arc<Node>) -> Over {
     node.events.emit(events::phase("config", Edge::Stop));
     node.events.emit(events::sequence("initialize", Edge::Stop));
     node.events.emit(events::sequence("install", Edge::Start));
-    let apid = apid::Door::configured(node);
     if survey.meta.is_none() {
         return install(node, &config, &address).await;
     }
     node.events.emit(events::sequence("install", Edge::Stop));
-    boot(node, &survey, &address, apid).await
+    boot(node, &survey).await
 }
 
 /// `talos.experimental.wipe=system`: wipes what counts as a system disk and restarts, every time.
@@ -211,6 +212,7 @@ async fn install(node: &Arc<Node>, config: &Config, address: &str) -> Over {
     node.events.emit(events::task("install", Edge::Start));
     node.machine.stage("talos", "installing");
     node.set_status(MachineStage::Installing, Vec::new());
+    let _apid = apid::Door::configured(node);
     node.events
         .emit(events::address(&node.hostname(), vec![address.to_owned()]));
     if node.machine.faults.has(Fault::NeverInstalls) {
@@ -277,16 +279,9 @@ async fn write_disk(node: &Arc<Node>, config: &Config) -> Result<(), String> {
     written.await.map_err(|error| error.to_string())
 }
 
-async fn boot(node: &Arc<Node>, survey: &Survey, address: &str, apid: apid::Door) -> Over {
+async fn boot(node: &Arc<Node>, survey: &Survey) -> Over {
     node.machine.stage("talos", "booting");
-    let mut unmet = unmet_at_start();
-    unmet.push((
-        "nodeReady".to_owned(),
-        format!("node {:?} status is not available yet", node.hostname()),
-    ));
-    node.set_status(MachineStage::Booting, unmet);
-    node.events
-        .emit(events::address(&node.hostname(), vec![address.to_owned()]));
+    let apid = apid::Door::configured(node);
     play(node, BOOT).await;
     cluster::run(node, survey, apid).await
 }
@@ -416,6 +411,12 @@ async fn play(node: &Arc<Node>, script: &str) {
                 let (stage, _) = node.status();
                 node.set_status(stage, unmet_at_start());
             }
+            "N" => node.set_status(MachineStage::Booting, unmet_of_member(node)),
+            "D" => {
+                let address = node.machine.plan.address.to_string();
+                node.events
+                    .emit(events::address(&node.hostname(), vec![address]));
+            }
             "V" | "H" => {
                 let health = if kind == "H" {
                     Health::Good
@@ -433,6 +434,14 @@ async fn play(node: &Arc<Node>, script: &str) {
         }
         node.pause(Duration::from_millis(60)).await;
     }
+}
+
+/// What is missing once the node knows which node of Kubernetes it is.
+fn unmet_of_member(node: &Node) -> Vec<(String, String)> {
+    let reason = format!("node {:?} status is not available yet", node.hostname());
+    let mut unmet = unmet_at_start();
+    unmet.push(("nodeReady".to_owned(), reason));
+    unmet
 }
 
 fn service_name(name: &str) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::discovery::Role;
-use super::yaml;
+use super::{selector, yaml};
 use crate::rack::plan::DiskPlan;
 
 /// A config that was read; not yet validated.
@@ -344,12 +344,13 @@ impl Config {
     /// # Errors
     /// No disk matches, in the node's words.
     pub fn install_disk(&self, disks: &[DiskPlan]) -> Result<usize, String> {
-        if let Some(Value::Object(selector)) = self.at("/machine/install/diskSelector") {
+        if let Some(Value::Object(wanted)) = self.at("/machine/install/diskSelector") {
             let mut expression = Vec::new();
-            for (key, value) in selector {
-                expression.push(expression_of(key, value)?);
+            for (key, value) in wanted {
+                expression.push(selector::expression(key, value)?);
             }
-            let matches = |disk: &DiskPlan| selector.iter().all(|(k, v)| selects(k, v, disk));
+            let matches =
+                |disk: &DiskPlan| wanted.iter().all(|(k, v)| selector::selects(k, v, disk));
             return disks.iter().position(matches).ok_or_else(|| {
                 format!(
                     "no disks matched the expression: {} && !disk.readonly && !disk.cdrom",
@@ -455,73 +456,11 @@ impl Config {
     }
 }
 
-fn shown(value: &Value) -> String {
+/// A scalar as a person writes it.
+pub(super) fn shown(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn expression_of(key: &str, value: &Value) -> Result<String, String> {
-    let text = shown(value);
-    Ok(match key {
-        "size" => {
-            let (operator, bytes) = size_rule(&text)?;
-            format!("disk.size {operator} {bytes}u")
-        }
-        "type" => match text.as_str() {
-            "nvme" => "disk.transport == \"nvme\"".to_owned(),
-            "hdd" => "disk.rotational".to_owned(),
-            _ => "disk.transport != \"nvme\" && !disk.rotational".to_owned(),
-        },
-        "busPath" => format!("glob({text:?}, disk.bus_path)"),
-        key => format!("glob({text:?}, disk.{key})"),
-    })
-}
-
-fn selects(key: &str, value: &Value, disk: &DiskPlan) -> bool {
-    let text = shown(value);
-    match key {
-        "size" => size_rule(&text).is_ok_and(|(operator, bytes)| match operator {
-            ">=" => disk.bytes >= bytes,
-            "<=" => disk.bytes <= bytes,
-            ">" => disk.bytes > bytes,
-            "<" => disk.bytes < bytes,
-            // The node rounds both to what a person would read; one per cent stands for it.
-            _ => disk.bytes.abs_diff(bytes) * 100 <= bytes,
-        }),
-        "type" => disk.kind.as_str() == text,
-        "serial" => glob(&text, &disk.serial),
-        "wwid" => glob(&text, &disk.wwid),
-        "model" => glob(&text, &disk.model),
-        "busPath" => glob(&text, &disk.bus_path),
-        "name" => glob(&text, &disk.device),
-        _ => false,
-    }
-}
-
-fn size_rule(text: &str) -> Result<(&'static str, u64), String> {
-    for operator in [">=", "<=", "==", ">", "<"] {
-        if let Some(rest) = text.trim().strip_prefix(operator) {
-            return crate::rack::spec::Bytes::parse(rest).map(|bytes| (operator, bytes.0));
-        }
-    }
-    crate::rack::spec::Bytes::parse(text).map(|bytes| ("==", bytes.0))
-}
-
-/// `*` and `?`, as the node's selectors have them.
-pub fn glob(pattern: &str, text: &str) -> bool {
-    fn go(p: &[char], t: &[char]) -> bool {
-        match (p.split_first(), t.split_first()) {
-            (None, None) => true,
-            (Some(('*', rest)), _) => (0..=t.len()).any(|n| go(rest, &t[n..])),
-            (Some(('?', p)), Some((_, t))) => go(p, t),
-            (Some((a, p)), Some((b, t))) => a == b && go(p, t),
-            (None, Some(_)) | (Some(_), None) => false,
-        }
-    }
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    pattern.len() <= 256 && go(&pattern, &text)
 }
 
 #[cfg(test)]
@@ -597,12 +536,5 @@ mod tests {
             "duplicate document v1alpha1/HostnameConfig/ is not allowed",
         );
         check(host, "good");
-    }
-
-    #[test]
-    fn globs() {
-        assert!(glob("RD*9?", "RDxx9y"));
-        assert!(!glob("RD", "RDx"));
-        assert!(glob("*", ""));
     }
 }

@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod install;
 pub mod node;
 pub mod resources;
+pub mod selector;
 pub mod sink;
 pub mod source;
 pub mod tls;

@@ -393,8 +393,26 @@ impl Node {
                 self.start.schematic
             ),
         );
-        for disk in &plan.disks {
-            put(
+        self.describe_disks();
+        let bits = 24;
+        put(
+            "NodeAddresses.net.talos.dev",
+            "default",
+            format!(
+                "addresses:\n    - {}/{bits}\nsortAlgorithm: v1\n",
+                plan.address
+            ),
+        );
+        put(
+            "HostnameStatuses.net.talos.dev",
+            "hostname",
+            format!("hostname: {}\ndomainname: \"\"\n", self.hostname()),
+        );
+    }
+
+    fn describe_disks(&self) {
+        for disk in &self.machine.plan.disks {
+            self.resources.put(
                 "Disks.block.talos.dev",
                 &disk.device,
                 format!(
@@ -416,20 +434,6 @@ impl Node {
                 ),
             );
         }
-        let bits = 24;
-        put(
-            "NodeAddresses.net.talos.dev",
-            "default",
-            format!(
-                "addresses:\n    - {}/{bits}\nsortAlgorithm: v1\n",
-                plan.address
-            ),
-        );
-        put(
-            "HostnameStatuses.net.talos.dev",
-            "hostname",
-            format!("hostname: {}\ndomainname: \"\"\n", self.hostname()),
-        );
     }
 
     /// Whether the kernel was started with this argument.

@@ -1,6 +1,7 @@
 //! A boot server of a few lines for the rack's own tests: proxyDHCP, TFTP, HTTP, event sink, kernel log. Not bootd: what the rack
 //! sends is checked against protocols, not against our daemon.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +15,9 @@ use acctest::rack::{Options, Rack};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use metal_proto::talos::events::event_sink_service_server::{EventSinkService, EventSinkServiceServer};
+use metal_proto::talos::events::event_sink_service_server::{
+    EventSinkService, EventSinkServiceServer,
+};
 use metal_proto::talos::events::{EventRequest, EventResponse};
 use metal_proto::talos::machine as m;
 use prost::Message;
@@ -24,39 +27,47 @@ use tokio::net::{TcpListener, UdpSocket};
 
 /// What a boot server has and has seen.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// HTTP bodies by path; without: 404.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Request lines and headers of every HTTP request.
-    pub requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
     /// DHCP packets heard.
-    pub dhcp: Vec<Dhcp>,
+    pub(crate) dhcp: Vec<Dhcp>,
     /// Packets at the boot server's port.
-    pub binl: Vec<Dhcp>,
+    pub(crate) binl: Vec<Dhcp>,
     /// Whether offers carry option 43.
-    pub without_43: bool,
+    pub(crate) without_43: bool,
     /// Events, in order of arrival.
-    pub events: Vec<EventRequest>,
+    pub(crate) events: Vec<EventRequest>,
     /// Kernel log lines.
-    pub kernel: Vec<serde_json::Value>,
+    pub(crate) kernel: Vec<serde_json::Value>,
 }
 
 /// The double.
 #[derive(Clone)]
-pub struct Double {
-    pub seen: Arc<Mutex<Seen>>,
-    pub endpoints: Endpoints,
-    pub http: SocketAddr,
-    pub sink: SocketAddr,
-    pub kernel: SocketAddr,
+pub(crate) struct Double {
+    pub(crate) seen: Arc<Mutex<Seen>>,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) http: SocketAddr,
+    pub(crate) sink: SocketAddr,
+    pub(crate) kernel: SocketAddr,
 }
 
 impl Double {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let bind = || UdpSocket::bind("127.0.0.1:0");
-        let (proxy, pxe, tftp) = (bind().await.unwrap(), bind().await.unwrap(), bind().await.unwrap());
+        let (proxy, pxe, tftp) = (
+            bind().await.unwrap(),
+            bind().await.unwrap(),
+            bind().await.unwrap(),
+        );
         let listen = || TcpListener::bind("127.0.0.1:0");
-        let (http, sink, kernel) = (listen().await.unwrap(), listen().await.unwrap(), listen().await.unwrap());
+        let (http, sink, kernel) = (
+            listen().await.unwrap(),
+            listen().await.unwrap(),
+            listen().await.unwrap(),
+        );
         let double = Self {
             seen: Arc::default(),
             endpoints: Endpoints {
@@ -71,7 +82,9 @@ impl Double {
         tokio::spawn(double.clone().dhcp(proxy, false));
         tokio::spawn(double.clone().dhcp(pxe, true));
         tokio::spawn(serve_tftp(tftp));
-        let router = axum::Router::new().fallback(serve_file).with_state(Arc::clone(&double.seen));
+        let router = axum::Router::new()
+            .fallback(serve_file)
+            .with_state(Arc::clone(&double.seen));
         tokio::spawn(async move { axum::serve(http, router).await });
         let events = EventSinkServiceServer::new(Sink(Arc::clone(&double.seen)));
         tokio::spawn(
@@ -83,12 +96,21 @@ impl Double {
         double
     }
 
-    pub fn file(&self, path: &str, body: impl Into<Vec<u8>>) {
-        self.seen.lock().unwrap().files.insert(path.to_owned(), body.into());
+    pub(crate) fn file(&self, path: &str, body: impl Into<Vec<u8>>) {
+        self.seen
+            .lock()
+            .unwrap()
+            .files
+            .insert(path.to_owned(), body.into());
     }
 
     /// Waits until `what` answers something; panics after 20 s with what the machine was doing.
-    pub async fn wait<T>(&self, machine: &Machine, for_what: &str, what: impl Fn(&Seen) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(
+        &self,
+        machine: &Machine,
+        for_what: &str,
+        what: impl Fn(&Seen) -> Option<T>,
+    ) -> T {
         for _ in 0..4000 {
             if let Some(found) = what(&self.seen.lock().unwrap()) {
                 return found;
@@ -101,8 +123,14 @@ impl Double {
     }
 
     /// The events so far, one line each, as the recording has them.
-    pub fn event_lines(&self) -> Vec<String> {
-        self.seen.lock().unwrap().events.iter().map(event_line).collect()
+    pub(crate) fn event_lines(&self) -> Vec<String> {
+        self.seen
+            .lock()
+            .unwrap()
+            .events
+            .iter()
+            .map(event_line)
+            .collect()
     }
 
     async fn dhcp(self, socket: UdpSocket, is_binl: bool) {
@@ -114,7 +142,11 @@ impl Double {
             let answer = self.offer(&ask, is_binl);
             {
                 let mut seen = self.seen.lock().unwrap();
-                if is_binl { seen.binl.push(ask) } else { seen.dhcp.push(ask) }
+                if is_binl {
+                    seen.binl.push(ask)
+                } else {
+                    seen.dhcp.push(ask)
+                }
             }
             if is_binl || kind == Some(1) {
                 socket.send_to(&answer.emit(), from).await.unwrap();
@@ -124,7 +156,11 @@ impl Double {
 
     fn offer(&self, ask: &Dhcp, is_binl: bool) -> Dhcp {
         let is_ipxe = ask.options.get(&77).is_some_and(|class| class == b"iPXE");
-        let file = if is_ipxe { format!("http://{}/script", self.http) } else { "snponly.efi".to_owned() };
+        let file = if is_ipxe {
+            format!("http://{}/script", self.http)
+        } else {
+            "snponly.efi".to_owned()
+        };
         let mut options = BTreeMap::from([
             (53, vec![if is_binl { 5 } else { 2 }]),
             (54, vec![127, 0, 0, 1]),
@@ -153,7 +189,10 @@ impl Double {
             tokio::spawn(async move {
                 let mut lines = tokio::io::BufReader::new(stream).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
-                    seen.lock().unwrap().kernel.push(serde_json::from_str(&line).unwrap());
+                    seen.lock()
+                        .unwrap()
+                        .kernel
+                        .push(serde_json::from_str(&line).unwrap());
                 }
             });
         }
@@ -165,7 +204,11 @@ async fn serve_tftp(socket: UdpSocket) {
     let mut buffer = vec![0; 2048];
     loop {
         let (n, from) = socket.recv_from(&mut buffer).await.unwrap();
-        assert!(buffer[..n].starts_with(b"\0\x01snponly.efi\0octet\0blksize\0"), "{:?}", &buffer[..n]);
+        assert!(
+            buffer[..n].starts_with(b"\0\x01snponly.efi\0octet\0blksize\0"),
+            "{:?}",
+            &buffer[..n]
+        );
         tokio::spawn(async move {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let mut body = b"MZ".to_vec();
@@ -178,7 +221,11 @@ async fn serve_tftp(socket: UdpSocket) {
                 packet.extend(part);
                 loop {
                     socket.send_to(&packet, from).await.unwrap();
-                    let acknowledged = tokio::time::timeout(Duration::from_millis(100), socket.recv_from(&mut buffer)).await;
+                    let acknowledged = tokio::time::timeout(
+                        Duration::from_millis(100),
+                        socket.recv_from(&mut buffer),
+                    )
+                    .await;
                     if acknowledged.is_ok() && buffer[..4] == [0, 4, number[0], number[1]] {
                         break;
                     }
@@ -209,7 +256,12 @@ impl EventSinkService for Sink {
         &self,
         request: tonic::Request<EventRequest>,
     ) -> Result<tonic::Response<EventResponse>, tonic::Status> {
-        let agent = request.metadata().get("user-agent").unwrap().to_str().unwrap();
+        let agent = request
+            .metadata()
+            .get("user-agent")
+            .unwrap()
+            .to_str()
+            .unwrap();
         assert!(agent.starts_with("grpc-go/1."), "{agent}");
         self.0.lock().unwrap().events.push(request.into_inner());
         Ok(tonic::Response::new(EventResponse {}))
@@ -217,9 +269,12 @@ impl EventSinkService for Sink {
 }
 
 /// An event as a line: `SequenceEvent boot START`.
-pub fn event_line(event: &EventRequest) -> String {
+pub(crate) fn event_line(event: &EventRequest) -> String {
     let data = event.data.clone().unwrap();
-    let name = data.type_url.strip_prefix("type.googleapis.com/machine.").unwrap();
+    let name = data
+        .type_url
+        .strip_prefix("type.googleapis.com/machine.")
+        .unwrap();
     let bytes = data.value.as_slice();
     let what = match name {
         "SequenceEvent" => {
@@ -255,7 +310,7 @@ pub fn event_line(event: &EventRequest) -> String {
 }
 
 /// A rack of `n` machines in front of the double.
-pub async fn rack(dir: &std::path::Path, spec: &str, double: &Double) -> Rack {
+pub(crate) async fn rack(dir: &std::path::Path, spec: &str, double: &Double) -> Rack {
     let options = Options {
         dir: dir.to_owned(),
         spec: RackSpec::parse(spec).unwrap(),
@@ -266,22 +321,24 @@ pub async fn rack(dir: &std::path::Path, spec: &str, double: &Double) -> Rack {
 }
 
 /// Certificates and names of a made-up cluster.
-pub struct Cluster {
-    pub ca_pem: String,
+pub(crate) struct Cluster {
+    pub(crate) ca_pem: String,
     ca_key: KeyPair,
     kube_pem: String,
     kube_key: String,
 }
 
 impl Cluster {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ca_key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let kube_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let make = |organization: &str, key: &KeyPair| {
             let mut params = CertificateParams::default();
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.distinguished_name = rcgen::DistinguishedName::new();
-            params.distinguished_name.push(DnType::OrganizationName, organization);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, organization);
             params.self_signed(key).unwrap().pem()
         };
         Self {
@@ -293,11 +350,24 @@ impl Cluster {
     }
 
     /// A machine config of this cluster, sending events and kernel log to the double.
-    pub fn config(&self, kind: &str, hostname: &str, install: &str, double: &Double) -> String {
+    pub(crate) fn config(
+        &self,
+        kind: &str,
+        hostname: &str,
+        install: &str,
+        double: &Double,
+    ) -> String {
         use base64::Engine as _;
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let key = self.ca_key.serialize_pem().replace("PRIVATE KEY", "ED25519 PRIVATE KEY");
-        let key = if kind == "controlplane" { encode(&key) } else { String::new() };
+        let key = self
+            .ca_key
+            .serialize_pem()
+            .replace("PRIVATE KEY", "ED25519 PRIVATE KEY");
+        let key = if kind == "controlplane" {
+            encode(&key)
+        } else {
+            String::new()
+        };
         format!(
             "version: v1alpha1\nmachine:\n  type: {kind}\n  token: abcdef.0123456789abcdef\n  ca:\n    crt: {}\n    key: \"{key}\"\n  \
              install:\n    {install}\n    image: factory.talos.dev/metal-installer/376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba:v1.13.9\n\
@@ -314,38 +384,47 @@ impl Cluster {
     }
 
     /// A client's TLS: certificate with these organizations and usages by this cluster's CA.
-    pub fn client(&self, roles: &[&str], usages: &[rcgen::ExtendedKeyUsagePurpose]) -> rustls::ClientConfig {
+    pub(crate) fn client(
+        &self,
+        roles: &[&str],
+        usages: &[rcgen::ExtendedKeyUsagePurpose],
+    ) -> rustls::ClientConfig {
         use rustls::pki_types::pem::PemObject;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         for role in roles {
-            params.distinguished_name.push(DnType::OrganizationName, *role);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, *role);
         }
         params.extended_key_usages = usages.to_vec();
         let issuer = Issuer::from_ca_cert_pem(&self.ca_pem, &self.ca_key).unwrap();
         let certificate = params.signed_by(&key, &issuer).unwrap();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).unwrap()).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = rustls::ClientConfig::builder_with_provider(acctest::talosnode::tls::provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![certificate.der().clone()], key)
+        roots
+            .add(CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).unwrap())
             .unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config =
+            rustls::ClientConfig::builder_with_provider(acctest::talosnode::tls::provider())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_client_auth_cert(vec![certificate.der().clone()], key)
+                .unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];
         config
     }
 
-    pub fn admin(&self) -> rustls::ClientConfig {
+    pub(crate) fn admin(&self) -> rustls::ClientConfig {
         self.client(&["os:admin"], &[rcgen::ExtendedKeyUsagePurpose::ClientAuth])
     }
 }
 
 /// TLS that trusts everybody and shows nothing, as `--insecure` does.
-pub fn insecure() -> rustls::ClientConfig {
+pub(crate) fn insecure() -> rustls::ClientConfig {
     #[derive(Debug)]
     struct Everybody;
     impl rustls::client::danger::ServerCertVerifier for Everybody {
@@ -358,7 +437,10 @@ pub fn insecure() -> rustls::ClientConfig {
             _: rustls::pki_types::UnixTime,
         ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
             let (_, parsed) = x509_parser::parse_x509_certificate(end_entity).unwrap();
-            assert_eq!(parsed.subject().to_string(), "CN=maintenance-service.talos.dev");
+            assert_eq!(
+                parsed.subject().to_string(),
+                "CN=maintenance-service.talos.dev"
+            );
             Ok(rustls::client::danger::ServerCertVerified::assertion())
         }
         fn verify_tls12_signature(
@@ -381,25 +463,30 @@ pub fn insecure() -> rustls::ClientConfig {
             vec![rustls::SignatureScheme::ED25519]
         }
     }
-    let mut config = rustls::ClientConfig::builder_with_provider(acctest::talosnode::tls::provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Everybody))
-        .with_no_client_auth();
+    let mut config =
+        rustls::ClientConfig::builder_with_provider(acctest::talosnode::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Everybody))
+            .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }
 
 /// A gRPC channel to a node. Fails as the connection does.
-pub async fn channel(machine: &Machine, tls: rustls::ClientConfig) -> Result<tonic::transport::Channel, String> {
+pub(crate) async fn channel(
+    machine: &Machine,
+    tls: rustls::ClientConfig,
+) -> Result<tonic::transport::Channel, String> {
     let address = machine.plan.address;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
     let connect = tower::service_fn(move |_: http::Uri| {
         let connector = connector.clone();
         async move {
             let stream = tokio::net::TcpStream::connect((address, 50_000)).await?;
-            let name = rustls::pki_types::ServerName::IpAddress(std::net::IpAddr::V4(address).into());
+            let name =
+                rustls::pki_types::ServerName::IpAddress(std::net::IpAddr::V4(address).into());
             let stream = connector.connect(name, stream).await?;
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
         }
@@ -411,7 +498,10 @@ pub async fn channel(machine: &Machine, tls: rustls::ClientConfig) -> Result<ton
 }
 
 /// As [`channel`], again until it works; panics after 20 s.
-pub async fn connected(machine: &Machine, tls: &rustls::ClientConfig) -> tonic::transport::Channel {
+pub(crate) async fn connected(
+    machine: &Machine,
+    tls: &rustls::ClientConfig,
+) -> tonic::transport::Channel {
     let mut last = String::new();
     for _ in 0..2000 {
         match channel(machine, tls.clone()).await {
@@ -420,11 +510,14 @@ pub async fn connected(machine: &Machine, tls: &rustls::ClientConfig) -> tonic::
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{last}: {}", serde_json::to_string_pretty(&machine.status()).unwrap());
+    panic!(
+        "{last}: {}",
+        serde_json::to_string_pretty(&machine.status()).unwrap()
+    );
 }
 
 /// Puts a Talos netboot for one machine on the double: script, kernel, initramfs. The config is at `/config`.
-pub fn serve_talos(double: &Double, arguments: &str) {
+pub(crate) fn serve_talos(double: &Double, arguments: &str) {
     let stands = |what: &str| acctest::rack::factory::Stands {
         what: what.to_owned(),
         version: "v1.13.9".to_owned(),

@@ -1,4 +1,4 @@
-//! `machine.MachineService` and `storage.StorageService`.
+//! `machine.MachineService`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,17 +8,13 @@ use metal_proto::talos::common;
 use metal_proto::talos::machine as m;
 use metal_proto::talos::machine::apply_configuration_request::Mode as ApplyMode;
 use metal_proto::talos::machine::machine_service_server::MachineService;
-use metal_proto::talos::machine::machine_status_event::MachineStage;
 use metal_proto::talos::machine::reset_request::WipeMode;
-use metal_proto::talos::storage;
-use metal_proto::talos::storage::storage_service_server::StorageService;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Api, kubeconfig};
 use crate::rack::plan::hex;
-use crate::rack::spec::DiskKind;
 use crate::talosnode::apid::Mode;
 use crate::talosnode::clock;
 use crate::talosnode::config::Config;
@@ -44,7 +40,7 @@ fn data(bytes: &[u8]) -> Response<BoxStream<common::Data>> {
 }
 
 /// Filled only when the caller fans out with `nodes`.
-fn metadata<T>(request: &Request<T>) -> Option<common::Metadata> {
+pub(super) fn metadata<T>(request: &Request<T>) -> Option<common::Metadata> {
     let asked = request.metadata().get("nodes")?.to_str().ok()?;
     Some(common::Metadata {
         hostname: asked.to_owned(),
@@ -552,52 +548,5 @@ async fn follow(
             }
             () = send.closed() => return,
         }
-    }
-}
-
-#[tonic::async_trait]
-impl StorageService for Api {
-    async fn disks(&self, request: Request<()>) -> Answer<storage::DisksResponse> {
-        let installed = !matches!(
-            self.node.status().0,
-            MachineStage::Maintenance | MachineStage::Installing
-        );
-        let target = self
-            .node
-            .config()
-            .install_disk(&self.node.machine.plan.disks)
-            .ok();
-        let disk = |(index, plan): (usize, &crate::rack::plan::DiskPlan)| storage::Disk {
-            size: plan.bytes,
-            model: plan.model.clone(),
-            device_name: format!("/dev/{}", plan.device),
-            serial: plan.serial.clone(),
-            wwid: plan.wwid.clone(),
-            r#type: match plan.kind {
-                DiskKind::Nvme => storage::disk::DiskType::Nvme,
-                DiskKind::Ssd => storage::disk::DiskType::Ssd,
-                DiskKind::Hdd => storage::disk::DiskType::Hdd,
-            }
-            .into(),
-            bus_path: plan.bus_path.clone(),
-            system_disk: installed && target == Some(index),
-            subsystem: "/sys/class/block".to_owned(),
-            ..storage::Disk::default()
-        };
-        let disks = self
-            .node
-            .machine
-            .plan
-            .disks
-            .iter()
-            .enumerate()
-            .map(disk)
-            .collect();
-        Ok(Response::new(storage::DisksResponse {
-            messages: vec![storage::Disks {
-                metadata: metadata(&request),
-                disks,
-            }],
-        }))
     }
 }

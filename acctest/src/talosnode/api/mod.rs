@@ -5,6 +5,7 @@
 mod kubeconfig;
 mod machine;
 mod state;
+mod storage;
 
 use std::convert::Infallible;
 use std::sync::Arc;
