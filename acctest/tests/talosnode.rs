@@ -18,6 +18,7 @@ use tonic::{Code, Request, Status};
 
 const ONE: &str = "[[server]]\nname = \"node-a\"\n";
 const MAINTENANCE: &str = include_str!("../data/talos-node/maintenance.txt");
+const RECORDED_BOOT: &str = include_str!("../data/talos-node/boot-events.txt");
 const ADMIN: &str = include_str!("../data/talos-node/controlplane-admin.txt");
 
 /// Bytes in, bytes out: for methods whose messages we have not defined.
@@ -243,10 +244,43 @@ async fn a_control_plane_from_netboot_to_bootstrap() {
         "{command_lines:?}"
     );
 
+    let started = |seen: &rack_double::Seen| {
+        let lines: Vec<String> = seen.events.iter().map(rack_double::event_line).collect();
+        let last = "TaskEvent startAllServices START";
+        lines.iter().any(|l| l == last).then_some(lines)
+    };
+    same_boot(&double.wait(machine, "the services", started).await);
     bootstrap_and_read(machine, &cluster, &double).await;
     same_answers(connected(machine, &cluster.admin()).await, ADMIN).await;
     counter_runs(&double);
     rack.stop().await;
+}
+
+/// Sequences, phases and tasks of the installed boot, in the order of the recording.
+fn same_boot(lines: &[String]) {
+    let steps = |lines: &mut dyn Iterator<Item = String>| -> Vec<String> {
+        let is_step = |l: &String| {
+            ["SequenceEvent ", "PhaseEvent ", "TaskEvent "]
+                .iter()
+                .any(|kind| l.starts_with(kind))
+        };
+        let mut steps: Vec<String> = lines.filter(is_step).collect();
+        let last = steps
+            .iter()
+            .position(|l| l == "TaskEvent startAllServices START");
+        steps.truncate(last.map_or(steps.len(), |at| at + 1));
+        steps
+    };
+    let recorded = steps(&mut RECORDED_BOOT.lines().map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().skip(1).collect();
+        words.join(" ")
+    }));
+    let start = lines
+        .iter()
+        .rposition(|l| l == "SequenceEvent initialize START")
+        .unwrap();
+    let ours = steps(&mut lines[start..].iter().cloned());
+    assert_eq!(ours, recorded);
 }
 
 /// Bootstrap works once, the trap of a second call included; then the node is ready.

@@ -387,9 +387,19 @@ async fn wipe(node: &Arc<Node>, reset: &Reset) -> Over {
     over
 }
 
-/// The last events leave, if somebody takes them.
+/// The last events leave, if somebody takes them soon.
 async fn drain(node: &Arc<Node>) {
-    node.pause(Duration::from_secs(10)).await;
+    if node.sink.borrow().is_none() {
+        return;
+    }
+    let total = *node.events.count().borrow();
+    let mut delivered = node.delivered.subscribe();
+    let limit = node
+        .machine
+        .pace(Duration::from_secs(10))
+        .max(Duration::from_secs(1));
+    // Over when all are taken, or when nobody takes them.
+    drop(tokio::time::timeout(limit, delivered.wait_for(|n| *n >= total)).await);
 }
 
 /// Emits a script, line by line, with a little time in between as on hardware.

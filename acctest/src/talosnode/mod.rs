@@ -70,6 +70,7 @@ pub async fn run(machine: &Arc<Machine>, alive: &CancellationToken, start: Start
     background.spawn(sink::push_events(
         events,
         node.sink.subscribe(),
+        node.delivered.clone(),
         machine.cable(),
         pace,
     ));

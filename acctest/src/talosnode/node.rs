@@ -98,6 +98,8 @@ pub struct Node {
     pub accepted: watch::Sender<Option<Config>>,
     /// Where events go.
     pub sink: watch::Sender<Option<String>>,
+    /// How many events the sink took.
+    pub delivered: watch::Sender<usize>,
     /// Where the kernel log goes.
     pub kernel_sinks: watch::Sender<Vec<String>>,
     inner: Mutex<Inner>,
@@ -137,6 +139,7 @@ impl Node {
             etcd: watch::Sender::new(Etcd::Absent),
             accepted: watch::Sender::new(None),
             sink: watch::Sender::new(None),
+            delivered: watch::Sender::new(0),
             kernel_sinks: watch::Sender::new(Vec::new()),
             inner: Mutex::new(Inner {
                 config: Config::default(),

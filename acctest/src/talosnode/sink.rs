@@ -19,10 +19,11 @@ use super::events::{Event, EventLog};
 use crate::rack::http::connect_from;
 use crate::rack::wire::Cable;
 
-/// Pushes a boot's events for ever, to wherever `endpoint` says.
+/// Pushes a boot's events for ever, to wherever `endpoint` says; `delivered` counts the ones that were taken.
 pub async fn push_events(
     log: Arc<EventLog>,
     mut endpoint: watch::Receiver<Option<String>>,
+    delivered: watch::Sender<usize>,
     cable: Cable,
     pace: impl Fn(Duration) -> Duration,
 ) {
@@ -57,6 +58,7 @@ pub async fn push_events(
             match publish(&mut connection, &to, &event).await {
                 Ok(()) => {
                     next = number + 1;
+                    delivered.send_replace(next);
                     pause = Duration::from_millis(2500);
                 }
                 Err(why) => {
