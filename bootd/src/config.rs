@@ -168,7 +168,7 @@ pub struct Deadlines {
     pub install: Span,
     /// End of the install to a boot from disk: `20m`.
     pub boot: Span,
-    /// A wipe in all: `24h`.
+    /// A full erase: `24h`.
     pub wipe: Span,
 }
 

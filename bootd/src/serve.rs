@@ -29,6 +29,9 @@ const IMAGE_IDLE: Duration = Duration::from_secs(60);
 /// How long requests of agents and nodes are held.
 const LONG_POLL: Duration = Duration::from_secs(50);
 
+/// How long requests that run may go on after the stop.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// Why bootd does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -183,12 +186,7 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
             port: config.talos.port,
         },
     ));
-    let listener = TcpListener::bind(config.api.listen)
-        .await
-        .map_err(|source| ServeError::Listen {
-            address: config.api.listen,
-            source,
-        })?;
+    let listener = listen(config.api.listen).await?;
     let address = listener.local_addr().unwrap_or(config.api.listen);
     let service = Api::new(
         store.clone(),
@@ -203,31 +201,8 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
         api::tls::api(&ca, &certificate, &key)?,
         stop.clone(),
     );
-    let stopped = stop.clone();
-    tasks.spawn(async move {
-        tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(Duration::from_secs(20)))
-            .add_service(service)
-            .serve_with_incoming_shutdown(ReceiverStream::new(connections), async move {
-                stopped.cancelled().await;
-                // Watches never end by themselves: give answers a moment, then go.
-            })
-            .await
-            .map_err(|e| ServeError::Task {
-                task: "the API",
-                why: e.to_string(),
-            })
-    });
-    let stopped = stop.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            done = running.join() => done.map_err(|e| ServeError::Task {
-                task: "netboot",
-                why: e.to_string(),
-            }),
-            () = after(stopped) => Ok(()),
-        }
-    });
+    tasks.spawn(serve_api(service, connections, stop.clone()));
+    tasks.spawn(serve_net(running, stop.clone()));
     let reconciler = Arc::new(Reconciler::new(
         store,
         Fleet::new(bmc::Settings::default()),
@@ -246,10 +221,48 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
     })
 }
 
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+async fn serve_api(
+    service: metal_proto::metal::v1::metal_server::MetalServer<Api>,
+    connections: api::tls::Connections,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .add_service(service)
+        .serve_with_incoming_shutdown(
+            ReceiverStream::new(connections),
+            stop.clone().cancelled_owned(),
+        );
+    tokio::select! {
+        done = served => done.map_err(|e| ServeError::Task {
+            task: "the API",
+            why: e.to_string(),
+        }),
+        // Watches never end by themselves.
+        () = after(stop) => Ok(()),
+    }
+}
+
+async fn serve_net(running: net::Running, stop: CancellationToken) -> Result<(), ServeError> {
+    tokio::select! {
+        done = running.join() => done.map_err(|e| ServeError::Task {
+            task: "netboot",
+            why: e.to_string(),
+        }),
+        () = after(stop) => Ok(()),
+    }
+}
+
 /// Some time after the stop: what has not ended by then is left.
 async fn after(stop: CancellationToken) {
     stop.cancelled().await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(LEAVE).await;
 }
 
 fn image_settings(config: &Config) -> Result<images::Settings, ServeError> {

@@ -1,173 +1,303 @@
-//! Every message that this provider makes, as named constructors. bootd's own errors arrive as `ErrorDetail` and pass through
-//! [`from_detail`]; everything else that a user can read is here, and in one snapshot.
+//! Every message of this provider, one constructor each, so that a gallery shows them all and the same failure has the same words.
+//!
+//! Shape: summary of fixed words; what, which, why; one hint; the attribute at fault. Never a key, a password or a whole bundle.
 
-use metal_proto::metal::v1::remark::Severity;
-use metal_proto::metal::v1::{ErrorDetail, Remark};
-use tfplugin::{Diagnostic, Path};
+use tfplugin::{Diagnostic, Operation, Path, Severity};
 
-/// The bundle is missing.
-pub fn no_bundle() -> Diagnostic {
-    Diagnostic::error("No bundle for bootd")
-        .detail("Neither `bundle_file` nor `bundle` is set, and neither METAL_BUNDLE_FILE nor METAL_BUNDLE is in the environment.")
-        .hint("set bundle_file to the admin.bundle that `bootd init` wrote")
+use crate::client::{BundleError, CallError, Refusal};
+
+/// No bundle anywhere.
+pub(crate) fn no_bundle() -> Diagnostic {
+    Diagnostic::error("bootd is not configured")
+        .detail("This needs bootd, and neither the provider block nor the environment names a bundle.")
+        .hint("set `bundle_file` in provider \"metal\", or METAL_BUNDLE_FILE; `bootd init` writes admin.bundle")
 }
 
-/// The bundle's file cannot be read.
-pub fn bundle_unreadable(path: &str, why: &str) -> Diagnostic {
-    Diagnostic::error("The bundle cannot be read")
-        .detail(format!("{path}: {why}."))
-        .hint("check the path and its permissions")
+/// The bundle depends on something that does not exist yet.
+pub(crate) fn bundle_unknown() -> Diagnostic {
+    Diagnostic::error("bootd is not known yet")
+        .detail("The provider block's bundle depends on a resource that is not applied yet, and this needs bootd at plan.")
+        .hint("apply that resource first with -target, or pass the bundle as a variable")
 }
 
-/// The bundle is no bundle.
-pub fn bundle_malformed(why: &str) -> Diagnostic {
-    Diagnostic::error("The bundle cannot be used")
-        .detail(format!("It is not what `bootd init` writes: {why}."))
-        .hint("take a fresh admin.bundle from bootd's state directory")
+/// The file cannot be read.
+pub(crate) fn bundle_unreadable(file: &str, why: &std::io::Error) -> Diagnostic {
+    Diagnostic::error("Bundle cannot be read")
+        .detail(format!("{file}: {why}."))
+        .hint("name the admin.bundle that `bootd init` wrote")
+        .at("bundle_file")
 }
 
-/// Nobody answers.
-pub fn unreachable(endpoint: &str, why: &str) -> Diagnostic {
-    Diagnostic::error("bootd does not answer")
-        .detail(format!("{endpoint}: {why}. Nothing is known of its machines until it answers; nothing was changed."))
-        .hint("check that bootd runs and that this host reaches it, then run the same command again")
-}
-
-/// A failed call without an `ErrorDetail`.
-pub fn call_failed(endpoint: &str, why: &str) -> Diagnostic {
-    Diagnostic::error("bootd refused").detail(format!("{endpoint}: {why}."))
-}
-
-/// What bootd said.
-pub fn from_detail(what: &ErrorDetail) -> Diagnostic {
-    fill(Diagnostic::error(what.summary.clone()), what)
-}
-
-/// A remark of a plan. Warnings name the endpoint: a plan may talk to several sites.
-pub fn from_remark(remark: &Remark, endpoint: &str) -> Diagnostic {
-    let what = remark.what.clone().unwrap_or_default();
-    match remark.severity() {
-        Severity::Warning => {
-            let told = ErrorDetail {
-                detail: format!("{} (bootd at {endpoint})", what.detail),
-                ..what.clone()
-            };
-            fill(Diagnostic::warning(what.summary.clone()), &told)
-        }
-        Severity::Error | Severity::Unspecified => from_detail(&what),
+/// The text is no bundle.
+pub(crate) fn bundle_invalid(from: &str, at: Option<&str>, why: BundleError) -> Diagnostic {
+    let d = Diagnostic::error("Bundle cannot be used")
+        .detail(format!("The bundle of {from} was refused: {why}."))
+        .hint("use the admin.bundle that `bootd init` wrote, whole and unchanged");
+    match at {
+        Some(at) => d.at(at),
+        None => d,
     }
 }
 
-fn fill(diagnostic: Diagnostic, what: &ErrorDetail) -> Diagnostic {
-    let mut diagnostic = diagnostic.detail(what.detail.clone());
-    if !what.hint.is_empty() {
-        diagnostic = diagnostic.hint(what.hint.clone());
+/// No answer.
+pub(crate) fn unreachable(what: &str, endpoint: &str, why: &str) -> Diagnostic {
+    Diagnostic::error("bootd is not reachable")
+        .detail(format!("{what}: no answer from {endpoint} ({why}). Nothing was concluded from that; the state is as it was."))
+        .hint("look whether bootd runs and whether its port is open from here; then run the same command again")
+}
+
+/// An older bootd.
+pub(crate) fn feature_missing(what: &str, endpoint: &str, why: &str) -> Diagnostic {
+    Diagnostic::error("bootd lacks a feature")
+        .detail(format!(
+            "{what}: {endpoint} does not know this call ({why})."
+        ))
+        .hint("upgrade bootd to the provider's version or later")
+}
+
+/// What an update needs is gone.
+pub(crate) fn gone(what: &str) -> Diagnostic {
+    Diagnostic::error("Gone from bootd")
+        .detail(format!("{what} does not exist in bootd any more."))
+        .hint("run terraform apply again: the refresh sees it and plans a new one")
+}
+
+/// bootd's own words.
+pub(crate) fn refused(what: &str, refusal: &Refusal) -> Diagnostic {
+    told(Severity::Error, what, refusal)
+}
+
+/// A remark of a plan. Warnings name the endpoint.
+pub(crate) fn remark(
+    severity: Severity,
+    what: &str,
+    refusal: &Refusal,
+    endpoint: &str,
+) -> Diagnostic {
+    let mut d = told(severity, what, refusal);
+    if severity == Severity::Warning {
+        d.detail = format!("{} (bootd {endpoint})", d.detail);
     }
-    match path(&what.attribute) {
-        Some(path) => diagnostic.at(path),
-        None => diagnostic,
+    d
+}
+
+fn told(severity: Severity, what: &str, refusal: &Refusal) -> Diagnostic {
+    let mut d = match severity {
+        Severity::Error => Diagnostic::error(&*refusal.summary),
+        Severity::Warning => Diagnostic::warning(&*refusal.summary),
+    };
+    let detail = if refusal.detail.is_empty() {
+        &refusal.reason
+    } else {
+        &refusal.detail
+    };
+    d.detail = format!("{what}: {detail}");
+    if !refusal.hint.is_empty() {
+        d = d.hint(&*refusal.hint);
+    }
+    match attribute_path(&refusal.attribute) {
+        Some(path) => d.at(path),
+        None => d,
     }
 }
 
-/// `install_disk.serial`, `patches[0]`.
-fn path(text: &str) -> Option<Path> {
-    let mut path: Option<Path> = None;
-    for part in text.split('.').filter(|p| !p.is_empty()) {
-        let (name, index) = part.split_once('[').unwrap_or((part, ""));
-        let mut next = match path {
-            Some(path) => path.attr(name),
-            None => Path::attribute(name),
-        };
-        if let Ok(index) = index.trim_end_matches(']').parse() {
-            next = next.index(index);
-        }
-        path = Some(next);
+/// A call that has no answer, by kind.
+pub(crate) fn call(what: &str, error: &CallError) -> Diagnostic {
+    match error {
+        CallError::Gone => gone(what),
+        CallError::Refused(refusal) => refused(what, refusal),
+        CallError::Missing { endpoint, why } => feature_missing(what, endpoint, why),
+        CallError::Unreachable { endpoint, why } => unreachable(what, endpoint, why),
     }
-    path
 }
 
-/// Interrupted while bootd goes on.
-pub fn goes_on(interruption: Diagnostic, what: &str, stage: &str) -> Diagnostic {
-    let detail = format!(
-        "{} {what} goes on in bootd; last seen: {stage}.",
-        interruption.detail
-    );
-    Diagnostic { detail, ..interruption }.hint("run the same command again: it continues where bootd is by then; `metalctl watch` shows it meanwhile")
+/// Ctrl-C.
+pub(crate) fn stopped(what: &str, stage: &str, endpoint: &str) -> Diagnostic {
+    Diagnostic::error("Stopped waiting")
+        .detail(format!("{what}: the host asked to stop. Last seen: {stage}. bootd {endpoint} goes on with it, and nothing is lost."))
+        .hint("run terraform apply again: it continues where bootd is then")
 }
 
-/// The birth contract cannot be raised.
-pub fn contract_is_birth(old: &str, new: &str) -> Diagnostic {
-    Diagnostic::error("A cluster keeps the contract that it was born with")
-        .detail(format!("`talos_version` is {old} and cannot become {new}: the secrets and every config were made for it."))
-        .hint("to upgrade Talos, edit talos_version of metal_image")
+/// The operation's time is over.
+pub(crate) fn late(what: &str, stage: &str, endpoint: &str, operation: Operation) -> Diagnostic {
+    Diagnostic::error("Not done in time")
+        .detail(format!("{what}: the time of this {} is over. Last seen: {stage}. bootd {endpoint} goes on with it.", operation.as_str()))
+        .hint(format!("run terraform apply again to continue, or raise timeouts.{}; `metalctl watch` shows what happens", operation.as_str()))
+}
+
+/// A label rule that cannot be read.
+pub(crate) fn bad_label_rule(path: Path, text: &str) -> Diagnostic {
+    Diagnostic::error("Invalid label rule")
+        .detail(format!("`{path}` is {text:?}, which names no value."))
+        .hint(r#"write "v", "a|b", "!v", or "*" for any value"#)
+        .at(path)
+}
+
+/// A patch that cannot be used.
+pub(crate) fn bad_patch(path: Path, why: &str) -> Diagnostic {
+    Diagnostic::error("Invalid patch")
+        .detail(format!("`{path}`: {why}."))
+        .hint("a patch is Talos configuration in YAML: a part of the v1alpha1 document, or whole documents with apiVersion and kind")
+        .at(path)
+}
+
+/// An endpoint that is no https URL.
+pub(crate) fn bad_endpoint(path: Path, why: &str) -> Diagnostic {
+    Diagnostic::error("Invalid cluster endpoint")
+        .detail(format!("`{path}`: {why}"))
+        .hint("write it like \"https://10.0.0.10:6443\"")
+        .at(path)
+}
+
+/// A version that is none.
+pub(crate) fn bad_version(path: Path, why: &str, example: &str) -> Diagnostic {
+    Diagnostic::error("Invalid version")
+        .detail(format!("`{path}`: {why}."))
+        .hint(format!("write it like {example:?}"))
+        .at(path)
+}
+
+/// Kernel arguments that could smuggle something in.
+pub(crate) fn bad_kernel_arg(path: Path, text: &str, why: &str) -> Diagnostic {
+    Diagnostic::error("Kernel argument refused")
+        .detail(format!("`{path}` is {text:?}: {why}."))
+        .hint("leave it out; bootd sets what the boot needs")
+        .at(path)
+}
+
+/// The birth contract never changes.
+pub(crate) fn secrets_version_change(name: &str, from: &str, to: &str) -> Diagnostic {
+    Diagnostic::error("The birth version of secrets never changes")
+        .detail(format!("talos_secrets {name:?} was made for Talos {from}; the configuration says {to}. This argument is the contract of the cluster's birth, not what runs."))
+        .hint(format!("to upgrade Talos edit metal_image and leave talos_version here at {from:?}"))
+        .at("talos_version")
+}
+
+/// Deletion protection.
+pub(crate) fn protected(what: &str) -> Diagnostic {
+    Diagnostic::error("Deletion is protected")
+        .detail(format!(
+            "{what} has deletion_protection = true, and this plan deletes it."
+        ))
+        .hint("set deletion_protection = false, apply, and then delete it")
+}
+
+/// A node without a box of its own.
+pub(crate) fn needs_claim(node: &str, server: &str) -> Diagnostic {
+    Diagnostic::error("Server has no claim")
+        .detail(format!("{node} is to run on server {server:?}, which no claim holds, neither in bootd nor in this plan. Only a claimed server is installed."))
+        .hint(format!("add a metal_server_claim {{ server_id = {server:?} }} and set server_id here to that claim's server_id"))
+        .at("server_id")
 }
 
 /// Two nodes, one box.
-pub fn server_twice(server: &str, other: &str) -> Diagnostic {
-    Diagnostic::error("Two nodes want one server")
+pub(crate) fn two_nodes(server: &str, node: &str, other: &str) -> Diagnostic {
+    Diagnostic::error("Two nodes on one server")
+        .detail(format!("{node} and {other} both name server {server:?}."))
+        .hint("give each node a metal_server_claim of its own and use that claim's server_id")
+        .at("server_id")
+}
+
+/// No box, and the plan may yet bring some.
+pub(crate) fn box_known_later(claim: &str, class: &str, endpoint: &str) -> Diagnostic {
+    Diagnostic::warning("Server not known yet")
+        .detail(format!("{claim}: the box from class {class:?} is known after the new servers are inspected (bootd {endpoint})."))
+}
+
+/// No box.
+pub(crate) fn no_box(claim: &str, endpoint: &str) -> Diagnostic {
+    Diagnostic::error("No server for the claim")
+        .detail(format!("{claim}: bootd {endpoint} picked none and did not say why."))
+        .hint("see `metalctl servers`; if this plan also adds servers, set `servers` of the class to their ids")
+}
+
+/// An immutable part of the cluster.
+pub(crate) fn immutable(path: Path, why: &str) -> Diagnostic {
+    Diagnostic::error("This never changes in a cluster")
         .detail(format!(
-            "Server {server} is the server of node {other} in this plan, too."
+            "`{path}` differs from what the cluster was made with. {why}"
         ))
-        .hint("give each node a metal_server_claim of its own")
+        .hint("put the old value back, or make a new cluster")
+        .at(path)
 }
 
-/// The endpoint is no endpoint.
-pub fn bad_endpoint(why: &str) -> Diagnostic {
-    Diagnostic::error("The endpoint cannot be used")
-        .detail(format!("{why}."))
-        .hint("write it as https://ADDRESS:6443")
-}
-
-/// A patch that no config could take.
-pub fn bad_patch(why: &str) -> Diagnostic {
-    Diagnostic::error("The patch cannot be read").detail(format!("{why}."))
-}
-
-/// A level that is not built.
-pub fn wait_not_yet(level: &str) -> Diagnostic {
-    Diagnostic::error("This level of wait_for.kubernetes comes later")
-        .detail(format!("`{level}` needs a client of the Kubernetes API, which this version has not. It has `none` and `talos`."))
-        .hint("use wait_for = { kubernetes = \"talos\" } and let what follows wait for Kubernetes")
-}
-
-/// An even number of control planes.
-pub fn even_control_planes(count: usize) -> Diagnostic {
+/// Even number of control planes.
+pub(crate) fn even_control_planes(count: usize) -> Diagnostic {
     Diagnostic::error("Even number of control planes")
-        .detail(format!(
-            "{count} control planes tolerate no more failures than {} do: etcd needs a majority.",
-            count.saturating_sub(1)
-        ))
-        .hint("use 1, 3 or 5, or set allow_even = true while you move from one to the other")
+        .detail(format!("The cluster has {count} control planes. An even number tolerates no more failures than one less, and loses its quorum more often."))
+        .hint("use 1, 3 or 5, or set allow_even = true")
+        .at("nodes")
 }
 
 /// No control plane at all.
-pub fn no_control_plane() -> Diagnostic {
+pub(crate) fn no_control_plane() -> Diagnostic {
     Diagnostic::error("No control plane")
-        .detail("None of `nodes` has the role controlplane; nothing could be bootstrapped.")
+        .detail("No node of the cluster has role = \"controlplane\", so that nothing can run etcd.")
+        .hint("give one, three or five nodes the role controlplane")
+        .at("nodes")
 }
 
-/// The same node under two keys.
-pub fn node_twice(id: &str) -> Diagnostic {
-    Diagnostic::error("One node twice").detail(format!("{id} stands under two keys of `nodes`."))
+/// The same node, name or box twice.
+pub(crate) fn duplicate_node(path: Path, what: &str, value: &str, other: &str) -> Diagnostic {
+    Diagnostic::error("Duplicate node")
+        .detail(format!(
+            "`{path}` has the {what} {value:?}, which nodes[{other:?}] has, too."
+        ))
+        .hint("every node has its own name and its own server")
+        .at(path)
 }
 
-/// Protected.
-pub fn protected(what: &str) -> Diagnostic {
-    Diagnostic::error("Protected from deletion")
-        .detail(format!("{what} has deletion_protection = true."))
-        .hint("set it to false, apply, then destroy")
+/// A node of another cluster.
+pub(crate) fn foreign_node(path: Path, node: &str, cluster: &str) -> Diagnostic {
+    Diagnostic::error("Node of another cluster")
+        .detail(format!(
+            "`{path}` is node {node:?}, and the cluster is {cluster:?}."
+        ))
+        .hint("use the same `cluster` object in talos_machine_config and talos_cluster: a local")
+        .at(path)
 }
 
-/// A version text that is none.
-pub fn bad_version(why: &str) -> Diagnostic {
-    Diagnostic::error("The version cannot be used")
-        .detail(format!("{why}."))
-        .hint("write it as v1.13.9")
+/// A level that does not exist yet.
+pub(crate) fn wait_level_later(level: &str) -> Diagnostic {
+    Diagnostic::error("Level not available yet")
+        .detail(format!(
+            "wait_for.kubernetes = {level:?} comes with a later version of this provider."
+        ))
+        .hint("use \"none\" or \"talos\" now")
+        .at(Path::attribute("wait_for").attr("kubernetes"))
 }
 
-/// Import of something that bootd does not know.
-pub fn import_missing(what: &str, id: &str) -> Diagnostic {
-    Diagnostic::error("Nothing to import").detail(format!("bootd knows no {what} `{id}`."))
+/// Two ways to log in.
+pub(crate) fn login_twice() -> Diagnostic {
+    Diagnostic::error("Two logins for one BMC")
+        .detail("`bmc` sets both `credentials` and `username`.")
+        .hint("keep `credentials` (`metalctl credentials set NAME`) and remove `username` and `password_wo`")
+        .at(Path::attribute("bmc").attr("username"))
+}
+
+/// A dotted path, as bootd writes it: `install_disk.serial`, `patches[0]`, `nodes["a"]`.
+pub(crate) fn attribute_path(text: &str) -> Option<Path> {
+    let mut path = Path::root();
+    let mut rest = text;
+    while !rest.is_empty() {
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+        if let Some(inside) = rest.strip_prefix('[') {
+            let (key, after) = inside.split_once(']')?;
+            path = match key.parse() {
+                Ok(index) => path.index(index),
+                Err(_) => path.key(key.trim_matches('"')),
+            };
+            rest = after;
+        } else {
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            if end == 0 {
+                return None;
+            }
+            path = path.attr(&rest[..end]);
+            rest = &rest[end..];
+        }
+    }
+    (!path.steps().is_empty()).then_some(path)
 }
 
 #[cfg(test)]
@@ -175,44 +305,79 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bootds_paths_become_ours() {
+        let path = |t| attribute_path(t).map(|p| p.to_string());
+        assert_eq!(
+            path("install_disk.serial").as_deref(),
+            Some("install_disk.serial")
+        );
+        assert_eq!(path("patches[0]").as_deref(), Some("patches[0]"));
+        assert_eq!(
+            path(r#"nodes["cp-0"].id"#).as_deref(),
+            Some(r#"nodes["cp-0"].id"#)
+        );
+        for bad in ["", "..", "a[", "[x"] {
+            assert_eq!(path(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn gallery() {
-        let detail = ErrorDetail {
-            reason: "stalled".into(),
-            summary: "Machine did not finish installing".into(),
-            detail: "b1 stalled.".into(),
-            hint: "look at the switch".into(),
-            attribute: "cluster.patches[0]".into(),
+        let at = Path::attribute;
+        let e = "https://10.0.0.5:7443";
+        let said = Refusal {
+            reason: "stalled-dhcp".into(),
+            summary: "Machine never asked for an address".into(),
+            detail: "b1 was powered on 3 times; last seen: nothing.".into(),
+            hint: "look at its boot order".into(),
+            attribute: "install_disk.serial".into(),
         };
-        let remark = Remark {
-            severity: Severity::Warning.into(),
-            what: Some(detail.clone()),
-        };
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         let all = [
             no_bundle(),
-            bundle_unreadable("admin.bundle", "no such file"),
-            bundle_malformed("missing field `ca`"),
-            unreachable("https://10.0.0.5:7443", "connection refused"),
-            call_failed("https://10.0.0.5:7443", "it is not implemented"),
-            from_detail(&detail),
-            from_remark(&remark, "https://10.0.0.5:7443"),
-            goes_on(
-                Diagnostic::error("Operation cancelled").detail("Stopped."),
-                "The install of lab/cp-0",
+            bundle_unknown(),
+            bundle_unreadable("admin.bundle", &missing),
+            bundle_invalid("METAL_BUNDLE", None, BundleError::Shape),
+            bundle_invalid("`bundle`", Some("bundle"), BundleError::Certificates),
+            unreachable("server b1", e, "connection refused"),
+            feature_missing("server b1", e, "unknown service"),
+            gone("server b1"),
+            refused("node lab/cp-0", &said),
+            remark(Severity::Warning, "node lab/cp-0", &said, e),
+            stopped("node lab/cp-0", "installing: waiting for DHCP", e),
+            late(
+                "node lab/cp-0",
                 "installing: waiting for DHCP",
+                e,
+                Operation::Create,
             ),
-            contract_is_birth("v1.13.9", "v1.14.0"),
-            server_twice("b1", "lab/cp-0"),
-            bad_endpoint("`10.0.0.10` is no URL"),
-            bad_patch("line 2: bad indentation"),
-            wait_not_yet("api"),
+            bad_label_rule(at("match").attr("labels").key("rack"), "a||b"),
+            bad_patch(at("patches").index(0), "line 2: no such key"),
+            bad_endpoint(at("cluster").attr("endpoint"), "no https"),
+            bad_version(at("talos_version"), "\"1.x\" is not a version", "v1.13.9"),
+            bad_kernel_arg(
+                at("kernel_args").index(0),
+                "talos.config=x",
+                "the boot owns it",
+            ),
+            secrets_version_change("lab", "v1.13.9", "v1.14.0"),
+            protected("talos_secrets \"lab\""),
+            needs_claim("node lab/cp-0", "b1"),
+            two_nodes("b1", "lab/cp-0", "lab/cp-1"),
+            box_known_later("claim lab/cp-0", "any", e),
+            no_box("claim lab/cp-0", e),
+            immutable(
+                at("cluster").attr("pod_cidrs"),
+                "Every pod has an address out of it.",
+            ),
             even_control_planes(2),
             no_control_plane(),
-            node_twice("lab/cp-0"),
-            protected("talos_secrets lab"),
-            bad_version("`1` is no version"),
-            import_missing("server", "mac:02:00:00:00:00:01"),
+            duplicate_node(at("nodes").key("b"), "server", "b1", "a"),
+            foreign_node(at("nodes").key("b"), "x/b", "lab"),
+            wait_level_later("api"),
+            login_twice(),
         ];
-        let text: Vec<String> = all.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(text.join("\n----\n"));
+        let text: Vec<_> = all.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(text.join("\n\n----\n\n"));
     }
 }

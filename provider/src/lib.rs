@@ -1,15 +1,17 @@
-//! The provider: it turns HCL into goals of bootd, and watches until they are reached.
+//! The Terraform provider: states intent to bootd and watches. One room per resource below [`resource`]; all messages in [`diag`].
 //!
-//! Promises: validation dials nobody; a plan changes nothing but soft holds; "unreachable" is an error and never "gone"; every message
-//! that a user sees is made in [`diag`]. Deliberately not here: the plugin protocol (crate `tfplugin`) and anything bootd decides.
+//! Promises: nothing is decided here that bootd decides (boxes, wipes, installs); no secret reaches a state, a plan or a log.
+//! Deliberately not here: the plugin protocol (crate `tfplugin`), rendering (bootd).
 
+mod api;
 pub mod client;
-pub mod diag;
-pub mod hardware;
-pub mod id;
+mod diag;
+mod fields;
+pub mod ids;
 mod memory;
-pub mod provider;
+mod provider;
 pub mod range;
-pub mod resource;
+mod resource;
+mod site;
 
-pub mod data;
+pub use provider::{Block, Environment, Metal};

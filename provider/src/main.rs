@@ -1,13 +1,12 @@
-//! The plugin that Terraform and OpenTofu start.
+//! The provider's process. Terraform starts it; everything is in the library.
 
 use std::process::ExitCode;
 
-use terraform_provider_metal::provider::Metal;
-use tfplugin::{About, serve};
+use terraform_provider_metal::{Environment, Metal};
+use tfplugin::About;
 
 fn main() -> ExitCode {
-    serve(
-        About::new("registry.terraform.io/metal/metal").log_targets(&["terraform_provider_metal"]),
-        Metal::default(),
-    )
+    let about =
+        About::new("registry.terraform.io/metal/metal").log_targets(&["terraform_provider_metal"]);
+    tfplugin::serve(about, Metal::new(Environment::of_process()))
 }

@@ -1,91 +1,142 @@
-//! What this process has planned: servers and classes that are new or change in this plan, claims, and which node has which server.
+//! What one provider process has planned so far (hcl.md §12): new and changed servers and classes, claims and nodes of this plan.
 //!
-//! Terraform plans in graph order (servers → class → claims → nodes) in one process, so a claim can tell "there will be a box" from
-//! "there is no box" (`hcl.md` §12). What was applied is forgotten: bootd knows it then.
+//! Terraform walks servers, then classes, then claims, then nodes, because each refers to the one before. Deliberately not kept anywhere
+//! else: the apply is another process and starts empty. Forgotten as soon as the thing exists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use metal_proto::metal::v1::ClaimConfig;
+use metal_proto::metal::v1 as pb;
 
-/// One process's memory.
+/// The plan of one process.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct Memory(Mutex<Planned>);
+
+#[derive(Debug, Default)]
+struct Planned {
     servers: BTreeSet<String>,
-    classes: BTreeMap<String, Vec<String>>,
-    changed_classes: BTreeSet<String>,
-    claims: BTreeMap<String, ClaimConfig>,
+    /// Scope of every class that was looked at.
+    scopes: BTreeMap<String, Vec<String>>,
+    classes: BTreeSet<String>,
+    /// By server.
+    claims: BTreeMap<String, pb::ClaimConfig>,
+    /// Birth contracts by name.
+    secrets: BTreeMap<String, String>,
+    /// Node to server.
     nodes: BTreeMap<String, String>,
-    contracts: BTreeMap<String, String>,
+}
+
+/// How a class stands in this plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClassPlan {
+    /// bootd knows what there is to know.
+    Settled,
+    /// The class is new or changed: bootd cannot pick from it yet.
+    Pending,
+    /// Boxes of its scope are new or changed: bootd may find none yet.
+    Growing,
 }
 
 impl Memory {
-    /// A server will be made or changed.
-    pub(crate) fn plan_server(&mut self, name: &str) {
-        self.servers.insert(name.to_owned());
+    /// A server that is new or changed.
+    pub(crate) fn server(&self, id: &str) {
+        self.lock().servers.insert(id.to_owned());
     }
 
-    /// A server was made or changed.
-    pub(crate) fn settle_server(&mut self, name: &str) {
-        self.servers.remove(name);
+    /// The server is as planned.
+    pub(crate) fn server_done(&self, id: &str) {
+        self.lock().servers.remove(id);
     }
 
-    /// A class stands in this plan; `changes` tells whether it will be made or changed.
-    pub(crate) fn plan_class(&mut self, name: &str, servers: Vec<String>, changes: Changes) {
-        self.classes.insert(name.to_owned(), servers);
-        if changes == Changes::Yes {
-            self.changed_classes.insert(name.to_owned());
+    pub(crate) fn is_server_pending(&self, id: &str) -> bool {
+        self.lock().servers.contains(id)
+    }
+
+    /// A class that was planned, with its scope; changed or not.
+    pub(crate) fn class(&self, name: &str, scope: Vec<String>, plan: ClassPlan) {
+        let mut all = self.lock();
+        all.scopes.insert(name.to_owned(), scope);
+        if plan != ClassPlan::Settled {
+            all.classes.insert(name.to_owned());
         }
     }
 
-    /// A class was made or changed.
-    pub(crate) fn settle_class(&mut self, name: &str) {
-        self.changed_classes.remove(name);
+    pub(crate) fn class_done(&self, name: &str) {
+        self.lock().classes.remove(name);
     }
 
-    /// Can bootd not answer for this class yet?
-    pub(crate) fn class_is_open(&self, name: &str) -> bool {
-        let servers = self.classes.get(name).map_or(&[][..], Vec::as_slice);
-        self.changed_classes.contains(name) || servers.iter().any(|s| self.servers.contains(s))
+    pub(crate) fn class_plan(&self, name: &str) -> ClassPlan {
+        let all = self.lock();
+        let growing = |scope: &Vec<String>| scope.iter().any(|s| all.servers.contains(s));
+        if all.classes.contains(name) {
+            ClassPlan::Pending
+        } else if all.scopes.get(name).is_some_and(growing) {
+            ClassPlan::Growing
+        } else {
+            ClassPlan::Settled
+        }
     }
 
-    /// Can bootd not answer for this server yet?
-    pub(crate) fn server_is_open(&self, name: &str) -> bool {
-        self.servers.contains(name)
+    /// A claim that holds a box in this plan.
+    pub(crate) fn claim(&self, server: &str, config: pb::ClaimConfig) {
+        self.lock().claims.insert(server.to_owned(), config);
     }
 
-    /// A claim will take this server.
-    pub(crate) fn plan_claim(&mut self, server: &str, claim: ClaimConfig) {
-        self.claims.insert(server.to_owned(), claim);
+    pub(crate) fn claim_on(&self, server: &str) -> Option<pb::ClaimConfig> {
+        self.lock().claims.get(server).cloned()
     }
 
-    /// The claim that will take a server.
-    pub(crate) fn claim_of(&self, server: &str) -> Option<ClaimConfig> {
-        self.claims.get(server).cloned()
+    pub(crate) fn secrets(&self, name: &str, contract: &str) {
+        self.lock()
+            .secrets
+            .insert(name.to_owned(), contract.to_owned());
     }
 
-    /// A node will run on a server; the node that had it already in this plan.
-    pub(crate) fn plan_node(&mut self, server: &str, node: &str) -> Option<String> {
-        let other = self.nodes.insert(server.to_owned(), node.to_owned())?;
-        (other != node).then_some(other)
+    pub(crate) fn contract_of(&self, secrets: &str) -> Option<String> {
+        self.lock().secrets.get(secrets).cloned()
     }
 
-    /// Secrets will be made with this birth version.
-    pub(crate) fn plan_secrets(&mut self, name: &str, talos_version: &str) {
-        self.contracts
-            .insert(name.to_owned(), talos_version.to_owned());
+    /// Puts a node on a server; another node that is already there is returned.
+    pub(crate) fn node(&self, node: &str, server: &str) -> Option<String> {
+        let mut all = self.lock();
+        let other = all
+            .nodes
+            .iter()
+            .find(|(n, s)| *s == server && *n != node)
+            .map(|(n, _)| n.clone());
+        all.nodes.insert(node.to_owned(), server.to_owned());
+        other
     }
 
-    /// The birth version of secrets that are new in this plan.
-    pub(crate) fn contract_of(&self, secrets: &str) -> String {
-        self.contracts.get(secrets).cloned().unwrap_or_default()
+    /// A panic elsewhere leaves plain data behind, which stays usable.
+    fn lock(&self) -> MutexGuard<'_, Planned> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Does a resource change in this plan?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Changes {
-    /// It is made or changed.
-    Yes,
-    /// It stays.
-    No,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_waits_for_itself_and_its_boxes() {
+        let memory = Memory::default();
+        memory.server("b1");
+        memory.class("any", vec!["b1".into(), "b2".into()], ClassPlan::Pending);
+        assert_eq!(memory.class_plan("any"), ClassPlan::Pending);
+        memory.class_done("any");
+        assert_eq!(memory.class_plan("any"), ClassPlan::Growing);
+        memory.server_done("b1");
+        assert_eq!(memory.class_plan("any"), ClassPlan::Settled);
+        assert_eq!(memory.class_plan("other"), ClassPlan::Settled);
+    }
+
+    #[test]
+    fn two_nodes_on_one_server_are_seen() {
+        let memory = Memory::default();
+        assert_eq!(memory.node("lab/a", "b1"), None);
+        assert_eq!(memory.node("lab/a", "b1"), None);
+        assert_eq!(memory.node("lab/b", "b1"), Some("lab/a".into()));
+        assert_eq!(memory.node("lab/c", "b2"), None);
+    }
 }

@@ -1,81 +1,127 @@
-//! The provider block, and the list of what this provider has.
+//! The provider block, and what the provider offers.
+//!
+//! Promises: configuring dials nothing; what is unknown at plan is no error until something needs bootd; the environment is an argument.
 
 use std::sync::Arc;
 
+use tfplugin::schema::Rule;
 use tfplugin::{
-    Context, DataSource, Diagnostics, Object, Provider, Resource, Schema, async_trait, model,
+    Context, DataSource, Diagnostics, Field, Object, Provider, Resource, Schema, async_trait, model,
 };
 
-use crate::client::{Bundle, Session};
-use crate::{data, diag, resource};
+use crate::client::{Bundle, Client};
+use crate::diag;
+use crate::resource::{claim, class, cluster, image, machine_config, secrets, server, servers};
+use crate::site::{Bootd, Site};
 
 model! {
     /// The provider block.
-    pub struct Settings {
-        /// Path of the `admin.bundle` that `bootd init` wrote. Environment: `METAL_BUNDLE_FILE`.
-        pub bundle_file: String = optional(),
-        /// The bundle itself, in place of its file. Environment: `METAL_BUNDLE`.
-        pub bundle: String = optional().sensitive(),
+    pub struct Block {
+        /// Path of the bundle that `bootd init` wrote. Environment: `METAL_BUNDLE_FILE`.
+        bundle_file: String = optional(),
+        /// The bundle's text itself. Environment: `METAL_BUNDLE`.
+        bundle: String = optional().sensitive(),
     }
 }
 
-/// The provider `metal`.
-#[derive(Default)]
+/// What the environment says where the block says nothing.
+#[derive(Clone, Default)]
+pub struct Environment {
+    /// `METAL_BUNDLE`.
+    pub bundle: Option<String>,
+    /// `METAL_BUNDLE_FILE`.
+    pub bundle_file: Option<String>,
+}
+
+impl Environment {
+    /// Of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let set = |key| std::env::var(key).ok().filter(|v| !v.is_empty());
+        Self {
+            bundle: set("METAL_BUNDLE"),
+            bundle_file: set("METAL_BUNDLE_FILE"),
+        }
+    }
+}
+
+/// The provider.
 pub struct Metal {
-    session: Arc<Session>,
+    site: Arc<Site>,
+    environment: Environment,
+}
+
+impl Metal {
+    /// A provider that is not configured yet.
+    #[must_use]
+    pub fn new(environment: Environment) -> Self {
+        Self {
+            site: Site::shared(),
+            environment,
+        }
+    }
+}
+
+/// Where the bundle is.
+enum Source {
+    Text(String, &'static str, Option<&'static str>),
+    File(String),
 }
 
 #[async_trait]
 impl Provider for Metal {
     fn schema(&self) -> Schema {
-        Schema::of::<Settings>("Bare metal servers, and Talos Linux clusters on them. Blocks of the types `talos_*` carry `provider = metal`.")
-            .rule(tfplugin::schema::Rule::at_most_one_of([Settings::bundle_file.name(), Settings::bundle.name()]))
+        Schema::of::<Block>(
+            "Bare metal servers and Talos Linux clusters on them, through one bootd per site.\n\n\
+             Nothing is dialled before a resource needs it; `terraform validate` never needs bootd. \
+             Blocks named `talos_*` carry `provider = metal`: Terraform derives the provider from the prefix otherwise, \
+             and fails to find `hashicorp/talos`.",
+        )
+        .rule(Rule::at_most_one_of(["bundle_file", "bundle"]))
     }
 
     fn resources(&self) -> Vec<Arc<dyn Resource>> {
-        resource::all(&self.session)
+        let site = || Arc::clone(&self.site);
+        vec![
+            Arc::new(server::Servers(site())),
+            Arc::new(class::Classes(site())),
+            Arc::new(claim::Claims(site())),
+            Arc::new(image::Images(site())),
+            Arc::new(secrets::SecretsRoom(site())),
+            Arc::new(machine_config::MachineConfigs(site())),
+            Arc::new(cluster::Clusters(site())),
+        ]
     }
 
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
-        data::all(&self.session)
+        vec![Arc::new(servers::ServersData(Arc::clone(&self.site)))]
     }
 
-    async fn configure(&self, _cx: &Context, config: &Object, _found: &mut Diagnostics) {
-        self.session.configure(bundle(&config.model()));
-    }
-}
-
-/// The configuration wins over the environment. A missing bundle is said when a resource needs it, not before.
-fn bundle(settings: &Settings) -> Result<Bundle, tfplugin::Diagnostic> {
-    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    let (text, file) = match (settings.bundle.known(), settings.bundle_file.known()) {
-        (Some(text), _) => (Some(text.clone()), None),
-        (None, Some(file)) => (None, Some(file.clone())),
-        (None, None) => (env("METAL_BUNDLE"), env("METAL_BUNDLE_FILE")),
-    };
-    match (text, file) {
-        (Some(text), _) => Bundle::parse(&text),
-        (None, Some(file)) => {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|e| diag::bundle_unreadable(&file, &e.to_string()))?;
-            Bundle::parse(&text)
+    async fn configure(&self, _: &Context, config: &Object, found: &mut Diagnostics) {
+        let block: Block = config.model();
+        if block.bundle.is_unknown() || block.bundle_file.is_unknown() {
+            return self.site.configure(Bootd::Unknown);
         }
-        (None, None) => Err(diag::no_bundle()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_schema_holds_a_mistake() {
-        let metal = Metal::default();
-        let mut schemas = vec![metal.schema()];
-        schemas.extend(metal.resources().iter().map(|r| r.schema()));
-        schemas.extend(metal.data_sources().iter().map(|d| d.schema()));
-        for schema in schemas {
-            assert_eq!(schema.mistakes(), []);
+        let environment = self.environment.clone();
+        let source = match (block.bundle, block.bundle_file) {
+            (Field::Known(text), _) => Source::Text(text, "`bundle`", Some("bundle")),
+            (_, Field::Known(file)) => Source::File(file),
+            _ => match (environment.bundle, environment.bundle_file) {
+                (Some(text), _) => Source::Text(text, "METAL_BUNDLE", None),
+                (None, Some(file)) => Source::File(file),
+                (None, None) => return self.site.configure(Bootd::Absent),
+            },
+        };
+        let (text, from, at) = match source {
+            Source::Text(text, from, at) => (text, from.to_owned(), at),
+            Source::File(file) => match tokio::fs::read_to_string(&file).await {
+                Ok(text) => (text, file, Some("bundle_file")),
+                Err(why) => return found.push(diag::bundle_unreadable(&file, &why)),
+            },
+        };
+        match Bundle::parse(&text).and_then(|b| Client::new(&b)) {
+            Ok(client) => self.site.configure(Bootd::Known(client)),
+            Err(why) => found.push(diag::bundle_invalid(&from, at, why)),
         }
     }
 }

@@ -101,7 +101,10 @@ impl<'a> Loader<'a> {
             let key = match self.node(event, line, depth + 1)? {
                 Value::String(text) => text,
                 Value::Null => "null".to_owned(),
-                other => other.to_string(),
+                other
+                @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                    other.to_string()
+                }
             };
             let (event, line) = self.next()?;
             let value = self.node(event, line, depth + 1)?;

@@ -135,7 +135,7 @@ pub enum Source {
     /// This machine.
     Server(MachineId),
     /// A class, by name, and its scope (empty: every machine).
-    Class(String, Match, BTreeSet<MachineId>),
+    Class(String, Box<Match>, BTreeSet<MachineId>),
 }
 
 /// The machine that a claim gets.
@@ -145,7 +145,7 @@ pub struct Pick {
     pub id: MachineId,
     /// `best of 3 free`.
     pub fit: String,
-    /// How many were free.
+    /// How many free machines fit, this one included.
     pub free: usize,
 }
 
@@ -451,7 +451,7 @@ mod tests {
         };
         Wish {
             claim: ClaimId("lab/cp-0".into()),
-            from: Source::Class("any".into(), rules, BTreeSet::new()),
+            from: Source::Class("any".into(), Box::new(rules), BTreeSet::new()),
             avoid: BTreeSet::new(),
             spread: None,
             previous: None,

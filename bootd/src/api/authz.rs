@@ -7,7 +7,7 @@ use super::status::{ApiError, Story};
 
 /// A certificate's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     /// Everything.
     Admin,
     /// Everything but what hands out cluster credentials.
@@ -20,7 +20,7 @@ pub enum Role {
 
 /// What an rpc does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub(super) enum Need {
     /// Tells the version.
     Greet,
     /// Reads, or holds softly.
@@ -43,7 +43,7 @@ impl Role {
     }
 
     /// The table.
-    pub fn may(self, need: Need) -> bool {
+    pub(super) fn may(self, need: Need) -> bool {
         match (self, need) {
             (Self::Admin, Need::Greet | Need::Read | Need::Write | Need::Credentials)
             | (Self::Operator, Need::Greet | Need::Read | Need::Write)
@@ -57,7 +57,7 @@ impl Role {
 }
 
 /// Refuses a caller whose role may not.
-pub fn allow<T>(request: &Request<T>, need: Need) -> Result<(), ApiError> {
+pub(super) fn allow<T>(request: &Request<T>, need: Need) -> Result<(), ApiError> {
     match role(request) {
         Some(role) if role.may(need) => Ok(()),
         Some(role) => Err(ApiError::Denied(denied(&format!(

@@ -80,13 +80,17 @@ impl Api {
     }
 
     pub(super) async fn read_class(&self, name: &str) -> Result<pb::ClassConfig, ApiError> {
-        let doc = self
-            .store
-            .doc(Kind::Class, name)
-            .await?
-            .ok_or_else(|| no_such("server class", name))?;
-        Ok(pb::ClassConfig::decode(doc.config.as_slice())
-            .map_err(|_| StoreError::Damaged("docs"))?)
+        let class = self.class(name).await?;
+        class.ok_or_else(|| no_such("server class", name))
+    }
+
+    async fn class(&self, name: &str) -> Result<Option<pb::ClassConfig>, StoreError> {
+        let Some(doc) = self.store.doc(Kind::Class, name).await? else {
+            return Ok(None);
+        };
+        pb::ClassConfig::decode(doc.config.as_slice())
+            .map(Some)
+            .map_err(|_| StoreError::Damaged("docs"))
     }
 
     pub(super) async fn delete_class(&self, name: &str) -> Result<pb::Empty, ApiError> {
@@ -265,16 +269,16 @@ impl Api {
             ("", "") => return Err(one_source(config)),
             ("", server) => Source::Server(machine(server)),
             (class, "") => {
-                let class = self.read_class(class).await.map_err(|e| match e {
-                    ApiError::Gone(mut detail) => {
-                        "server_class_id".clone_into(&mut detail.attribute);
-                        ApiError::NotNow(detail)
-                    }
-                    other => other,
-                })?;
+                let Some(class) = self.class(class).await? else {
+                    return Err(Story::new("no-class", "No such server class")
+                        .detail(format!("{}: there is no class {class:?}.", config.name))
+                        .hint("use the id of a metal_server_class.")
+                        .at("server_class_id")
+                        .not_now());
+                };
                 Source::Class(
                     class.name.clone(),
-                    class.r#match.as_ref().map(rules).unwrap_or_default(),
+                    Box::new(class.r#match.as_ref().map(rules).unwrap_or_default()),
                     class.servers.iter().map(|s| machine(s)).collect(),
                 )
             }

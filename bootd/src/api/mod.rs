@@ -4,6 +4,7 @@
 
 mod authz;
 mod claims;
+mod clusters;
 mod images;
 mod nodes;
 mod servers;

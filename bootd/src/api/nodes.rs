@@ -1,29 +1,26 @@
-//! Secrets, nodes and clusters: stated here, worked off by the reconciler and the Talos jobs.
+//! Secrets and nodes: stated here, worked off by the reconciler and the Talos jobs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bootd_core::id::MachineId;
 use bootd_core::lifecycle::{ConfigState, DiskId, Goal, Hold, Phase, Target};
 use bootd_core::secret::Secret;
 use metal_proto::metal::v1 as pb;
 use prost::Message as _;
-use talos::secrets::{Bundle, Role, system_entropy};
+use talos::secrets::{Bundle, system_entropy};
 use talos::version::{Contract, Generator};
 
 use super::status::{ApiError, Story, no_such};
-use super::words::{name, timestamp};
+use super::words::name;
 use super::{Api, machine};
 use crate::store::{Doc, Kind, Record, StoreError, now};
 use crate::talos::{
-    Bootstrap, ClusterState, NodeState, Rendered, SecretsState, contract, installer_of,
-    kubernetes_access, remarks, render, secrets, set_status, status, talos_access,
+    NodeState, Rendered, SecretsState, contract, installer_of, remarks, render, secrets,
+    set_status, status,
 };
 
 /// Revision of our rendering.
 const RENDER_REV: u32 = 1;
-/// Longest life of a talosconfig.
-const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Api {
     pub(super) async fn put_secrets(
@@ -121,13 +118,17 @@ impl Api {
     ) -> Result<pb::PlanNodeResponse, ApiError> {
         let config = request.config.unwrap_or_default();
         let before = self.store.doc(Kind::Node, &node_id(&config)?).await?;
-        let change = change_class(before.as_ref(), &config);
+        let id = machine(&config.server_id);
+        let record = self.store.machine(&id).await?;
+        let here = match &record {
+            Some(record) => self.made_for(record).await?,
+            None => String::new(),
+        };
+        let change = change_class(before.as_ref(), &config, &here);
         let mut answer = pb::PlanNodeResponse {
             change: change.into(),
             ..Default::default()
         };
-        let id = machine(&config.server_id);
-        let record = self.store.machine(&id).await?;
         let held = record.as_ref().is_some_and(has_live_claim);
         if !held && request.planned_claim.is_none() {
             answer.remarks.push(unclaimed(&config).refuses());
@@ -157,7 +158,7 @@ impl Api {
                 if installs(&record) {
                     let allow = match &request.planned_claim {
                         Some(planned) => planned.allow_wipe.clone(),
-                        None => self.allow_wipe(&record).await?,
+                        None => allow_wipe(&record),
                     };
                     if let Some(report) = &record.machine.report {
                         answer
@@ -199,8 +200,7 @@ impl Api {
             .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
         let rendered = self.render(&config, &bundle, version_of(&words)?, &record)?;
         if installs(&record) {
-            self.agree(&config, &rendered, &request.expected_wipe_targets, &record)
-                .await?;
+            Self::agree(&config, &rendered, &request.expected_wipe_targets, &record)?;
         }
         self.bind(&id, &config, rendered, &record).await?;
         self.read_node(&id).await
@@ -240,16 +240,8 @@ impl Api {
         .map_err(ApiError::Invalid)
     }
 
-    async fn allow_wipe(&self, record: &Record) -> Result<Vec<String>, ApiError> {
-        let claim = record.machine.claim.as_ref();
-        Ok(claim
-            .map(|c| c.allow_wipe.iter().map(|d| d.0.clone()).collect())
-            .unwrap_or_default())
-    }
-
     /// The install may begin: nothing is destroyed that the plan did not show or the claim does not allow.
-    async fn agree(
-        &self,
+    fn agree(
         config: &pb::NodeConfig,
         rendered: &Rendered,
         expected: &[pb::WipeTarget],
@@ -274,7 +266,7 @@ impl Api {
         let Some(report) = &record.machine.report else {
             return Ok(());
         };
-        let allow = self.allow_wipe(record).await?;
+        let allow = allow_wipe(record);
         let refused = remarks(&rendered.targets, &report.hardware, &allow)
             .into_iter()
             .find(|r| r.severity() == pb::remark::Severity::Error);
@@ -282,6 +274,20 @@ impl Api {
             Some(detail) => Err(ApiError::NotNow(detail)),
             None => Ok(()),
         }
+    }
+
+    /// The box and its claim's generation: what a config is rendered for.
+    async fn made_for(&self, record: &Record) -> Result<String, ApiError> {
+        let m = &record.machine;
+        let generation = match &m.claim {
+            Some(claim) => self
+                .store
+                .claim(&claim.id.0)
+                .await?
+                .map_or(0, |c| c.generation),
+            None => 0,
+        };
+        Ok(format!("{}#{generation}", m.id))
     }
 
     async fn bind(
@@ -292,15 +298,10 @@ impl Api {
         record: &Record,
     ) -> Result<(), ApiError> {
         let m = &record.machine;
-        let Some(claim) = &m.claim else {
+        if m.claim.is_none() {
             return Err(unclaimed(config).not_now());
-        };
-        let generation = self
-            .store
-            .claim(&claim.id.0)
-            .await?
-            .map_or(0, |c| c.generation);
-        let made_for = format!("{}#{generation}", m.id);
+        }
+        let made_for = self.made_for(record).await?;
         let before = self.store.doc(Kind::Node, id).await?;
         let old: Option<NodeState> = before
             .as_ref()
@@ -421,131 +422,13 @@ impl Api {
         }
         Ok(pb::Empty {})
     }
+}
 
-    pub(super) async fn put_cluster(
-        &self,
-        config: pb::ClusterConfig,
-    ) -> Result<pb::Cluster, ApiError> {
-        let facts = config.facts.clone().unwrap_or_default();
-        name(&facts.name, "cluster.name")?;
-        secrets(&self.store, &facts.secrets_id)
-            .await?
-            .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
-        let before = self.store.doc(Kind::Cluster, &facts.name).await?;
-        let encoded = config.encode_to_vec();
-        let mut state: ClusterState = before.as_ref().map(status).unwrap_or_default();
-        let known = before
-            .as_ref()
-            .and_then(|d| pb::ClusterConfig::decode(d.config.as_slice()).ok());
-        if known.is_none_or(|k| k != config) {
-            state.ready = false;
-        }
-        let mut doc = Doc::new(facts.name.clone(), encoded);
-        set_status(&mut doc, &state);
-        self.store.put_doc(Kind::Cluster, &doc).await?;
-        self.read_cluster(&facts.name).await
-    }
-
-    pub(super) async fn read_cluster(&self, id: &str) -> Result<pb::Cluster, ApiError> {
-        let doc = self
-            .store
-            .doc(Kind::Cluster, id)
-            .await?
-            .ok_or_else(|| no_such("cluster", id))?;
-        let config = pb::ClusterConfig::decode(doc.config.as_slice())
-            .map_err(|_| StoreError::Damaged("docs"))?;
-        let state: ClusterState = status(&doc);
-        let secrets_id = config.facts.clone().unwrap_or_default().secrets_id;
-        let ca = secrets(&self.store, &secrets_id)
-            .await?
-            .map(|(_, _, bundle)| bundle.os.certificate)
-            .unwrap_or_default();
-        let at = match state.bootstrap {
-            Bootstrap::Done { at } => Some(timestamp(at)),
-            Bootstrap::Never | Bootstrap::Intended { .. } => None,
-        };
-        Ok(pb::Cluster {
-            config: Some(config),
-            id: doc.name,
-            bootstrapped: at.is_some(),
-            ca_certificate: ca,
-            bootstrapped_at: at,
-        })
-    }
-
-    pub(super) async fn delete_cluster(&self, id: &str) -> Result<pb::Empty, ApiError> {
-        if let Some(doc) = self.store.doc(Kind::Cluster, id).await? {
-            let config = pb::ClusterConfig::decode(doc.config.as_slice())
-                .map_err(|_| StoreError::Damaged("docs"))?;
-            if config.deletion_protection {
-                return Err(protected("cluster", id));
-            }
-            self.store.drop_doc(Kind::Cluster, id).await?;
-        }
-        Ok(pb::Empty {})
-    }
-
-    pub(super) async fn kubeconfig(
-        &self,
-        request: pb::CredentialRequest,
-    ) -> Result<pb::CredentialResponse, ApiError> {
-        let (facts, bundle) = self.access(&request.cluster).await?;
-        let yaml = kubernetes_access(&bundle, &facts.name, &facts.endpoint)
-            .map_err(|e| cannot_sign(&request.cluster, &e))?;
-        Ok(pb::CredentialResponse {
-            yaml: yaml.expose().to_owned(),
-        })
-    }
-
-    pub(super) async fn talosconfig(
-        &self,
-        request: pb::CredentialRequest,
-    ) -> Result<pb::CredentialResponse, ApiError> {
-        let (facts, bundle) = self.access(&request.cluster).await?;
-        let roles = roles(&request.roles)?;
-        let ttl = request
-            .ttl
-            .and_then(|d| Duration::try_from(d).ok())
-            .filter(|d| !d.is_zero())
-            .unwrap_or(Duration::from_secs(24 * 3600))
-            .min(TTL_MAX);
-        let certificate =
-            talos_access(&bundle, &roles, ttl).map_err(|e| cannot_sign(&request.cluster, &e))?;
-        let mut endpoints = Vec::new();
-        for doc in self.store.docs(Kind::Node).await? {
-            if doc.name.split('/').next() == Some(&facts.name) {
-                let node = self.read_node(&doc.name).await.unwrap_or_default();
-                let plane = node
-                    .config
-                    .as_ref()
-                    .is_some_and(|c| c.role() == pb::Role::Controlplane);
-                if plane && !node.address.is_empty() {
-                    endpoints.push(node.address);
-                }
-            }
-        }
-        Ok(pb::CredentialResponse {
-            yaml: certificate
-                .talosconfig(&facts.name, &endpoints, &[])
-                .expose()
-                .to_owned(),
-        })
-    }
-
-    async fn access(&self, cluster: &str) -> Result<(pb::ClusterFacts, Bundle), ApiError> {
-        let doc = self
-            .store
-            .doc(Kind::Cluster, cluster)
-            .await?
-            .ok_or_else(|| no_such("cluster", cluster))?;
-        let config = pb::ClusterConfig::decode(doc.config.as_slice())
-            .map_err(|_| StoreError::Damaged("docs"))?;
-        let facts = config.facts.unwrap_or_default();
-        let (_, _, bundle) = secrets(&self.store, &facts.secrets_id)
-            .await?
-            .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
-        Ok((facts, bundle))
-    }
+fn allow_wipe(record: &Record) -> Vec<String> {
+    let claim = record.machine.claim.as_ref();
+    claim
+        .map(|c| c.allow_wipe.iter().map(|d| d.0.clone()).collect())
+        .unwrap_or_default()
 }
 
 fn node_id(config: &pb::NodeConfig) -> Result<String, ApiError> {
@@ -578,13 +461,14 @@ fn stored_targets(doc: &Doc) -> Vec<pb::WipeTarget> {
     state.targets.iter().map(Into::into).collect()
 }
 
-fn change_class(before: Option<&Doc>, config: &pb::NodeConfig) -> pb::Change {
+/// A node that was unbound and comes back to the same box goes on where it was: that is no install.
+fn change_class(before: Option<&Doc>, config: &pb::NodeConfig, here: &str) -> pb::Change {
     let Some(doc) = before else {
         return pb::Change::Install;
     };
     let state: NodeState = status(doc);
     let old = pb::NodeConfig::decode(doc.config.as_slice()).unwrap_or_default();
-    if state.unbound || doc.machine.is_none() {
+    if doc.machine.is_none() && state.made_for != here {
         pb::Change::Install
     } else if old == *config {
         pb::Change::None
@@ -639,38 +523,10 @@ fn uninspected(config: &pb::NodeConfig) -> Story {
         .at("server_id")
 }
 
-fn protected(kind: &str, name: &str) -> ApiError {
+pub(super) fn protected(kind: &str, name: &str) -> ApiError {
     Story::new("deletion-protected", "Protected against deletion")
         .detail(format!("{kind} {name} has deletion_protection = true."))
         .hint("set it to false and apply, then destroy.")
         .at("deletion_protection")
         .not_now()
-}
-
-fn cannot_sign(cluster: &str, error: &talos::secrets::ClientError) -> ApiError {
-    Story::new("cannot-sign", "Credential could not be made")
-        .detail(format!("{cluster}: {error}."))
-        .hint("import the cluster's secrets again.")
-        .not_now()
-}
-
-fn roles(names: &[String]) -> Result<Vec<Role>, ApiError> {
-    if names.is_empty() {
-        return Ok(vec![Role::Admin]);
-    }
-    let all = [Role::Admin, Role::Operator, Role::Reader, Role::EtcdBackup];
-    names
-        .iter()
-        .map(|name| {
-            all.into_iter().find(|r| r.as_str() == name).ok_or_else(|| {
-                Story::new("bad-role", "No such Talos role")
-                    .detail(format!(
-                        "{name:?} is none of os:admin, os:operator, os:reader, os:etcd:backup."
-                    ))
-                    .hint("use one of them.")
-                    .at("roles")
-                    .invalid()
-            })
-        })
-        .collect()
 }

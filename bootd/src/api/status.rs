@@ -148,7 +148,7 @@ impl From<ErrorDetail> for Story {
 }
 
 /// "There is no X".
-pub fn no_such(kind: &str, name: &str) -> ApiError {
+pub(super) fn no_such(kind: &str, name: &str) -> ApiError {
     Story::new("not-found", "Not found")
         .detail(format!("there is no {kind} {name:?} at this site."))
         .hint("it was deleted, or it is at another site.")

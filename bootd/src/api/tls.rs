@@ -13,6 +13,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+/// Connections whose handshake is done.
+pub type Connections = mpsc::Receiver<io::Result<TlsStream<TcpStream>>>;
+
 /// Handshakes that wait to be served.
 const BACKLOG: usize = 64;
 /// A client that does not finish its handshake is dropped.
@@ -86,7 +89,7 @@ pub fn incoming(
     listener: TcpListener,
     config: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
-) -> mpsc::Receiver<io::Result<TlsStream<TcpStream>>> {
+) -> Connections {
     let (send, receive) = mpsc::channel(BACKLOG);
     let acceptor = TlsAcceptor::from(config);
     tokio::spawn(async move {

@@ -5,7 +5,7 @@
 )]
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,6 +59,7 @@ fn main() -> ExitCode {
 fn run(path: &std::path::Path) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("BOOTD_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),

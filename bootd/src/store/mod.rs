@@ -33,6 +33,8 @@ use tokio::sync::{Notify, watch};
 pub use claims::{ClaimRow, Taken};
 pub use docs::{Doc, Kind};
 pub use hardware::{disk_to_proto, hardware_from_proto, hardware_to_proto};
+#[cfg(test)]
+pub(crate) use machines::Journal;
 pub use machines::{Identity, Record};
 pub use registration::{Mode, Registration};
 pub use seal::{Seal, Unsealable, hex};

@@ -1,106 +1,114 @@
-//! The `cluster` object: the same value in every node and in the cluster.
+//! The `cluster` object (hcl.md §4): the same value in every node and in the cluster.
 
-use metal_proto::metal::v1 as api;
 use talos::config::Endpoint;
-use tfplugin::schema::validators;
-use tfplugin::{Field, choices, model};
+use talos::patch::check_patch;
+use talos::version::Generator;
+use tfplugin::{Diagnostics, Field, Path, choices, model};
 
-use crate::id;
-
-model! {
-    /// Facts of a cluster; the same object in every node and in the cluster.
-    pub struct Facts {
-        /// Id of the `talos_secrets`.
-        pub secrets_id: String = required(),
-        /// URL of the Kubernetes API: `https://ADDRESS:6443`.
-        pub endpoint: String = required().validate(validators::text("a URL such as `https://10.0.0.10:6443`", endpoint)),
-        /// Kubernetes' version.
-        pub kubernetes_version: String = required().validate(validators::text("a version such as `v1.36.3`", version)),
-        /// The cluster's name. Default: the secrets' name.
-        pub name: String = optional().validate(id::name()),
-        /// The network plugin. Default: flannel.
-        pub cni: Cni = optional(),
-        /// Whether kube-proxy runs. Default: it does.
-        pub kube_proxy: bool = optional(),
-        /// Pod networks.
-        pub pod_cidrs: Vec<String> = optional(),
-        /// Service networks.
-        pub service_cidrs: Vec<String> = optional(),
-        /// DNS domain.
-        pub dns_domain: String = optional(),
-        /// Further names of the APIs' certificates.
-        pub cert_sans: Vec<String> = optional(),
-        /// Strategic-merge patches for every node, in order.
-        pub patches: Vec<String> = optional(),
-    }
-}
+use crate::diag;
+use crate::resource::name;
 
 choices! {
-    /// Network plugin.
-    pub enum Cni {
-        /// Talos's default.
+    /// The network of pods.
+    pub(crate) enum Cni {
+        /// Flannel.
         Flannel = "flannel",
-        /// None: something else brings one.
+        /// None: the user brings one.
         None = "none",
     }
 }
 
-fn endpoint(text: &str) -> Result<(), String> {
-    if !text.starts_with("https://") {
-        return Err(format!("`{text}` does not start with https://"));
-    }
-    let parsed = Endpoint::parse(text).map_err(|e| e.to_string())?;
-    if parsed.host().is_empty() {
-        Err(format!("`{text}` has no host"))
-    } else {
-        Ok(())
-    }
-}
-
-fn version(text: &str) -> Result<(), String> {
-    let parts: Vec<&str> = text
-        .strip_prefix('v')
-        .unwrap_or(text)
-        .splitn(3, '.')
-        .collect();
-    let number = |part: &&str| {
-        part.split('-')
-            .next()
-            .is_some_and(|n| n.parse::<u32>().is_ok())
-    };
-    if parts.len() == 3 && parts.iter().all(number) {
-        Ok(())
-    } else {
-        Err(format!("`{text}` is none"))
+model! {
+    /// What all nodes of a cluster have in common. Write it once, as a local.
+    pub(crate) struct Facts {
+        /// Id of the `talos_secrets`.
+        pub(crate) secrets_id: String = required(),
+        /// URL of the Kubernetes API, for example `https://10.0.0.10:6443`.
+        pub(crate) endpoint: String = required(),
+        /// Kubernetes version, for example `v1.36.3`.
+        pub(crate) kubernetes_version: String = required(),
+        /// Name of the cluster, if it is not the secrets' name.
+        pub(crate) name: String = optional().validate(name()),
+        /// Network of pods: `flannel` where it is left out.
+        pub(crate) cni: Cni = optional(),
+        /// Whether kube-proxy runs.
+        pub(crate) kube_proxy: bool = optional(),
+        /// Networks of pods. Never changes.
+        pub(crate) pod_cidrs: Vec<String> = optional(),
+        /// Networks of services. Never changes.
+        pub(crate) service_cidrs: Vec<String> = optional(),
+        /// DNS domain of the cluster. Never changes.
+        pub(crate) dns_domain: String = optional(),
+        /// More names and addresses for the API servers' certificates.
+        pub(crate) cert_sans: Vec<String> = optional(),
+        /// Patches for all nodes, in order: strategic merge YAML.
+        pub(crate) patches: Vec<String> = optional(),
     }
 }
 
 impl Facts {
-    /// The cluster's name, as far as it is known.
-    pub fn cluster_name(&self) -> Field<String> {
-        if self.name.is_null() {
-            self.secrets_id.clone()
-        } else {
-            self.name.clone()
+    /// The cluster's name: its own or the secrets'.
+    pub(crate) fn cluster_name(&self) -> Option<&String> {
+        match &self.name {
+            Field::Null => self.secrets_id.known(),
+            Field::Unknown => None,
+            Field::Known(name) => Some(name),
         }
     }
+}
 
-    /// As bootd takes it.
-    pub fn config(&self) -> api::ClusterFacts {
-        let text = |field: &Field<String>| field.known().cloned().unwrap_or_default();
-        let list = |field: &Field<Vec<String>>| field.known().cloned().unwrap_or_default();
-        api::ClusterFacts {
-            name: self.cluster_name().into_known().unwrap_or_default(),
-            secrets_id: text(&self.secrets_id),
-            endpoint: text(&self.endpoint),
-            kubernetes_version: text(&self.kubernetes_version),
-            cni: self.cni.known().map_or("", |c| c.as_str()).to_owned(),
-            kube_proxy: self.kube_proxy.known().copied(),
-            pod_cidrs: list(&self.pod_cidrs),
-            service_cidrs: list(&self.service_cidrs),
-            dns_domain: text(&self.dns_domain),
-            cert_sans: list(&self.cert_sans),
-            patches: list(&self.patches),
+/// Everything that can be checked without bootd.
+pub(crate) fn check(facts: &Facts, found: &mut Diagnostics) {
+    let at = || Path::attribute("cluster");
+    if let Field::Known(url) = &facts.endpoint
+        && let Err(why) = Endpoint::parse(url)
+    {
+        found.push(diag::bad_endpoint(
+            at().attr(Facts::endpoint.name()),
+            &why.to_string(),
+        ));
+    }
+    if let Field::Known(version) = &facts.kubernetes_version
+        && version.parse::<talos::version::TalosVersion>().is_err()
+    {
+        let why = format!("{version:?} is not a version");
+        found.push(diag::bad_version(
+            at().attr(Facts::kubernetes_version.name()),
+            &why,
+            "v1.36.3",
+        ));
+    }
+    check_patches(&facts.patches, &at().attr(Facts::patches.name()), found);
+}
+
+pub(crate) fn check_patches(patches: &Field<Vec<String>>, at: &Path, found: &mut Diagnostics) {
+    for (i, patch) in (0u64..).zip(patches.known().into_iter().flatten()) {
+        if let Err(why) = check_patch(Generator::default(), patch) {
+            found.push(diag::bad_patch(at.clone().index(i), &why.to_string()));
         }
+    }
+}
+
+/// What a cluster is born with stays.
+pub(crate) fn check_immutable(before: &Facts, after: &Facts, found: &mut Diagnostics) {
+    let at = |name: &str| Path::attribute("cluster").attr(name);
+    let differ = |a: &Field<Vec<String>>, b: &Field<Vec<String>>| !b.is_unknown() && a != b;
+    if differ(&before.pod_cidrs, &after.pod_cidrs) {
+        found.push(diag::immutable(
+            at(Facts::pod_cidrs.name()),
+            "Every pod has an address out of it.",
+        ));
+    }
+    if differ(&before.service_cidrs, &after.service_cidrs) {
+        found.push(diag::immutable(
+            at(Facts::service_cidrs.name()),
+            "Every service has an address out of it.",
+        ));
+    }
+    if !after.dns_domain.is_unknown() && before.dns_domain != after.dns_domain {
+        found.push(diag::immutable(
+            at(Facts::dns_domain.name()),
+            "It is in certificates and in every pod's resolver.",
+        ));
     }
 }

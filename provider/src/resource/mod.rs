@@ -1,29 +1,29 @@
-//! One file per resource: its attributes, its plan, and what apply does. They share the session and nothing else.
+//! One room per resource: `schema` says what HCL may hold, the room itself plans and applies. No protobuf here; that is [`crate::api`].
 
-pub mod claim;
-pub mod class;
-pub mod cluster;
-pub mod facts;
-pub mod image;
-pub mod node;
-pub mod secrets;
-pub mod server;
+pub(crate) mod claim;
+pub(crate) mod class;
+pub(crate) mod cluster;
+pub(crate) mod facts;
+pub(crate) mod hardware;
+pub(crate) mod image;
+pub(crate) mod machine_config;
+pub(crate) mod secrets;
+pub(crate) mod server;
+pub(crate) mod servers;
 
-use std::sync::Arc;
+use tfplugin::schema::{Validator, validators};
 
-use tfplugin::Resource;
+use crate::ids;
 
-use crate::client::Session;
+/// `[a-z0-9][a-z0-9-]{0,62}`.
+pub(crate) fn name() -> Validator {
+    validators::slug(ids::NAME_LENGTH_MAX)
+}
 
-/// Every resource.
-pub(crate) fn all(session: &Arc<Session>) -> Vec<Arc<dyn Resource>> {
-    vec![
-        Arc::new(server::Server(session.clone())),
-        Arc::new(class::Class(session.clone())),
-        Arc::new(claim::Claim(session.clone())),
-        Arc::new(image::Image(session.clone())),
-        Arc::new(secrets::Secrets(session.clone())),
-        Arc::new(node::Node(session.clone())),
-        Arc::new(cluster::Cluster(session.clone())),
-    ]
+/// `CLUSTER/NODE`.
+pub(crate) fn slot() -> Validator {
+    validators::text(
+        "of the form `CLUSTER/NODE`, both of lower-case letters, digits and hyphens",
+        |t| ids::split_slot(t).map(|_| ()),
+    )
 }

@@ -1,3 +1,5 @@
+//! Tests of the config room: facts of Talos, and what must never happen.
+
 use super::*;
 use crate::secrets::Bundle;
 use crate::version::{Contract, Generator};

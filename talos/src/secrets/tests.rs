@@ -1,3 +1,5 @@
+//! Tests of the secrets room: facts of Talos, and what must never happen.
+
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the yaml room: facts of Talos, and what must never happen.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -20,14 +20,15 @@ pub fn decide(m: &Machine, now: Timestamp, d: &Deadlines) -> Decision {
             (Goal::Pool | Goal::Run(_), Admission::Unaccepted) => Rest(vec![], Reason::NotAccepted),
             (Goal::Pool | Goal::Run(_), Admission::Accepted) => admit(m, now),
         },
-        Phase::Inspecting => match &m.goal {
-            Goal::Retire => forget(),
-            Goal::Pool | Goal::Run(_) => inspect(m, now, d),
+        Phase::Inspecting => match (&m.goal, m.admission) {
+            (Goal::Retire, Admission::Accepted | Admission::Unaccepted) => forget(),
+            (Goal::Pool | Goal::Run(_), Admission::Unaccepted) => unaccept(),
+            (Goal::Pool | Goal::Run(_), Admission::Accepted) => inspect(m, now, d),
         },
         Phase::Available => match &m.goal {
-            Goal::Retire => forget(),
+            Goal::Retire if m.claim.is_none() => forget(),
             Goal::Run(claim) => start(m, claim),
-            Goal::Pool => idle(m),
+            Goal::Pool | Goal::Retire => idle(m),
         },
         Phase::Installing(claim) => match &m.goal {
             Goal::Run(wanted) if wanted == claim => install::step(m, claim, now, d),
@@ -48,6 +49,10 @@ pub fn decide(m: &Machine, now: Timestamp, d: &Deadlines) -> Decision {
 
 fn forget() -> Decision {
     Enter(Phase::Retired, Reason::Forgotten)
+}
+
+fn unaccept() -> Decision {
+    Enter(Phase::Discovered, Reason::NotAccepted)
 }
 
 fn admit(m: &Machine, now: Timestamp) -> Decision {

@@ -3,7 +3,7 @@
 use super::disks::{DiskVerdict, judge};
 use super::facts::{Fact, TalosFact};
 use super::ladder;
-use super::machine::{Claim, ConfigState, Control, Hold, Machine, Report};
+use super::machine::{Admission, Claim, ConfigState, Control, Hold, Machine, Report};
 use super::phase::{Action, Deadlines, Decision, How, Leg, Phase};
 use super::reason::Reason;
 use crate::id::{ClaimId, Timestamp};
@@ -22,6 +22,9 @@ pub(super) fn step(m: &Machine, id: &ClaimId, now: Timestamp, d: &Deadlines) -> 
     else {
         return ladder::fail(m, Reason::NoClaim);
     };
+    if m.admission == Admission::Unaccepted {
+        return ladder::fail(m, Reason::NotAccepted);
+    }
     if m.facts
         .iter()
         .any(|s| matches!(s.fact, Fact::SecondRequester { .. }))
@@ -90,36 +93,51 @@ fn talos_leg(
     }
 }
 
-/// The proof of install (DESIGN §4): the config left with this epoch's token; after it an install was seen, or a kernel command
-/// line that is not our netboot's; after that a new run of events whose boot counts as installed; and since the config we served
-/// no kernel that could have faked it.
+/// The proof of install: the config left with this epoch's token and an install was seen, or else a kernel command line that is
+/// not our netboot's; after that a new run of events whose boot counts as installed; and in between we served no kernel that could
+/// have faked it. The first two may be recorded in either order: Talos goes on while our answer's last byte is still on its way.
 pub fn installed(m: &Machine) -> bool {
     let Some(from) = m.talos_since() else {
         return false;
     };
-    /// How much of the proof was seen, in order.
-    enum Proof {
-        Nothing,
-        Config,
-        Install,
-        NewRun,
-    }
-    let mut proof = Proof::Nothing;
+    let mut proof = Proof::default();
     for seen in m.facts_since(from) {
-        proof = match (&seen.fact, proof) {
-            (Fact::KernelServed { .. }, _) => Proof::Nothing,
-            (Fact::ConfigServed { .. }, Proof::Nothing | Proof::Config) => Proof::Config,
-            (
-                Fact::Talos(TalosFact::InstallStarted | TalosFact::InstallFinished),
-                Proof::Config | Proof::Install,
-            )
-            | (Fact::CommandLine { ours: false }, Proof::Config) => Proof::Install,
-            (Fact::Talos(TalosFact::BootStarted), Proof::Install) => Proof::NewRun,
-            (Fact::Talos(TalosFact::BootedInstalled), Proof::NewRun) => return true,
-            (_, before) => before,
-        };
+        match &seen.fact {
+            Fact::KernelServed { .. } => proof = Proof::default(),
+            Fact::ConfigServed { .. } => proof.config = true,
+            Fact::Talos(TalosFact::InstallStarted | TalosFact::InstallFinished) => {
+                proof.install = true;
+            }
+            // A kernel that was started from the disk is a new run by itself.
+            Fact::CommandLine { ours: false } if proof.config => proof.new_run = true,
+            Fact::Talos(TalosFact::BootStarted) if proof.config && proof.install => {
+                proof.new_run = true;
+            }
+            Fact::Talos(TalosFact::BootedInstalled) if proof.new_run => return true,
+            Fact::DhcpOffered { .. }
+            | Fact::IpxeOffered
+            | Fact::BootFileRequested { .. }
+            | Fact::BootFileServed { .. }
+            | Fact::ScriptServed { .. }
+            | Fact::InitrdServed { .. }
+            | Fact::TokenRefused { .. }
+            | Fact::SecondRequester { .. }
+            | Fact::AgentReported
+            | Fact::EraseProven
+            | Fact::EraseFailed { .. }
+            | Fact::CommandLine { .. }
+            | Fact::Talos(_) => {}
+        }
     }
     false
+}
+
+/// How much of the proof was seen since the last kernel of ours.
+#[derive(Default)]
+struct Proof {
+    config: bool,
+    install: bool,
+    new_run: bool,
 }
 
 /// Whether a person has the button.

@@ -128,7 +128,7 @@ pub struct Deadlines {
     pub install: Duration,
     /// End of the install to a boot from disk.
     pub boot: Duration,
-    /// A wipe in all, full erases included.
+    /// A full erase.
     pub wipe: Duration,
 }
 
