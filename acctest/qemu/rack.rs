@@ -21,7 +21,7 @@ pub(crate) const MAC: &str = "52:54:00:77:00:01";
 pub(crate) const UUID: &str = "4c4c4544-0042-3510-8052-c2c04f363932";
 pub(crate) const SERIAL: &str = "RACK0001";
 pub(crate) const DISK_BYTES: u64 = 96 << 20;
-const PASSWORD: &str = "s3cret-16-bytes!";
+pub(crate) const PASSWORD: &str = "s3cret-16-bytes!";
 
 const TOOLS: [&str; 9] = [
     "ip",
@@ -400,7 +400,6 @@ impl Owner {
             "none",
             "-nodefaults",
             "-no-user-config",
-            "-no-reboot",
         ]);
         qemu.args(["-uuid", UUID, "-smbios"]).arg(format!(
             "type=1,manufacturer=Acme,product=RackVM,serial={SERIAL}"
