@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../toy/mod.rs"]
 mod toy;
 
 use std::collections::BTreeMap;
