@@ -89,6 +89,8 @@ mod diagnostics;
 pub mod duration;
 mod engine;
 mod guard;
+#[cfg(feature = "engines")]
+pub mod kit;
 pub mod model;
 mod path;
 mod plan;
