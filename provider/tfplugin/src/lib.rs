@@ -93,6 +93,8 @@ pub mod ephemeral;
 mod families;
 pub mod function;
 mod guard;
+#[cfg(feature = "engines")]
+pub mod kit;
 pub mod model;
 mod path;
 mod plan;
