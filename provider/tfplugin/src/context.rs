@@ -124,13 +124,13 @@ impl Context {
     /// The message for the user of an operation that ended early.
     #[must_use]
     pub fn interruption(&self, why: Interrupt) -> Diagnostic {
-        let verb = self.operation.as_str();
+        let (noun, verb) = (self.operation.noun(), self.operation.as_str());
         match why {
             Interrupt::Stopped => Diagnostic::error("Operation cancelled")
-                .detail(format!("The {verb} was stopped before its end, because the host asked to stop. What was done so far is kept."))
+                .detail(format!("The {noun} was stopped before its end, because the host asked to stop. What was done so far is kept."))
                 .hint("run the same command again to continue"),
             Interrupt::TimedOut => Diagnostic::error("Operation timed out")
-                .detail(format!("The {verb} did not end in the time that it was given. What was done so far is kept."))
+                .detail(format!("The {noun} did not end in the time that it was given. What was done so far is kept."))
                 .hint(format!("run the same command again to continue, or raise timeouts.{verb}")),
         }
     }

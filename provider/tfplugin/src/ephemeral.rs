@@ -1,8 +1,8 @@
 //! Ephemeral resources: values that live for one run and are stored nowhere (Terraform since 1.10, OpenTofu since 1.11).
 //!
 //! A token, a tunnel, a lease: opened in plan and again in apply, renewed while the run lasts, closed at its end. The engine checks what is
-//! opened, keeps a renewal from coming due at once, closes what a failed opening left behind (a host would not), and lets a closing run
-//! to its end after Ctrl-C. Time is an argument: no method here reads a clock.
+//! opened, keeps a renewal from coming due at once, closes what a failed opening left behind, closes at the end of the process what the
+//! host has forgotten, and lets a closing run to its end after Ctrl-C. Time is an argument: no method here reads a clock.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::duration;
 use crate::engine::{self, WriteOnly};
 use crate::guard;
+use crate::leases;
 use crate::model::Name;
 use crate::runtime::{Kind, Runtime, caught, reasons, unknown_type};
 use crate::schema::Schema;
@@ -342,19 +343,22 @@ impl Runtime {
         let left = cx.private_bytes();
         cx.set_private(RENEW_LIMIT, Some(limits.renew.as_millis().to_string()));
         cx.set_private(CLOSE_LIMIT, Some(limits.close.as_millis().to_string()));
-        lease.private = cx.private_bytes();
         if lease.diagnostics.has_errors() {
             // The host forgets an opening that failed; what it had made would stay for ever.
             if !left.is_empty() {
-                lease
-                    .diagnostics
-                    .extend(self.close(name, &lease.private).await);
+                let private = cx.private_bytes();
+                lease.diagnostics.extend(self.close(name, &private).await);
             }
             return Lease {
                 diagnostics: lease.diagnostics,
                 ..Lease::default()
             };
         }
+        let leases = &self.families().leases;
+        let id = leases.name();
+        cx.set_private(leases::KEY, Some(id.clone()));
+        lease.private = cx.private_bytes();
+        leases.opened(id, name, &lease.private);
         lease
     }
 
@@ -375,10 +379,14 @@ impl Runtime {
             ),
             Err(why) => (None, reasons(why)),
         };
+        let private = cx.private_bytes();
+        if let Some(id) = cx.private(leases::KEY) {
+            self.families().leases.renewed(&id, &private);
+        }
         Lease {
             result: None,
             renew_at,
-            private: cx.private_bytes(),
+            private,
             diagnostics,
         }
     }
@@ -395,11 +403,33 @@ impl Runtime {
             .with_private(private);
         let limit = kept_limit(&cx, CLOSE_LIMIT).unwrap_or(kind.code.default_timeouts().close);
         let cx = cx.with_limit(Some(limit));
+        if let Some(id) = cx.private(leases::KEY) {
+            self.families().leases.closing(&id);
+        }
         match guard::run(&cx, kind.code.close(&cx)).await {
             Ok(Ok(())) => Diagnostics::new(),
             Ok(Err(why)) => reasons(why),
             Err(late) => late.into(),
         }
+    }
+
+    /// Closes what hosts have left open; the process is about to end.
+    pub(crate) async fn close_forgotten(&self) {
+        let forgotten = self.families().leases.take_all();
+        let closings = forgotten.iter().map(async |(name, private)| {
+            tracing::warn!(
+                tf_ephemeral_resource_type = name,
+                "the host did not close it; it is closed now"
+            );
+            for why in self.close(name, private).await.iter() {
+                tracing::error!(
+                    tf_ephemeral_resource_type = name,
+                    "not closed: {}",
+                    why.summary
+                );
+            }
+        });
+        futures::future::join_all(closings).await;
     }
 
     pub(crate) fn ephemeral(&self, name: &str) -> Result<&Kind<dyn EphemeralResource>, Diagnostic> {

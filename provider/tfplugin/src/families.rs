@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::action::Action;
 use crate::ephemeral::EphemeralResource;
 use crate::function::Declared;
+use crate::leases::Leases;
 use crate::resource::Provider;
 use crate::runtime::Kind;
 use crate::schema::{Attribute, Schema, is_name};
@@ -15,6 +16,7 @@ pub(crate) struct Families {
     pub(crate) functions: BTreeMap<&'static str, Declared>,
     pub(crate) ephemerals: BTreeMap<&'static str, Kind<dyn EphemeralResource>>,
     pub(crate) actions: BTreeMap<&'static str, Kind<dyn Action>>,
+    pub(crate) leases: Leases,
 }
 
 impl Families {
@@ -24,6 +26,7 @@ impl Families {
             functions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
             actions: BTreeMap::new(),
+            leases: Leases::default(),
         };
         for code in provider.functions() {
             let (name, signature) = (code.name(), code.signature());
@@ -93,6 +96,10 @@ fn attribute(a: &Attribute, family: Family, found: &mut Vec<String>) {
             "nothing of an ephemeral resource is stored; it need not be write-only",
         ),
         Family::Action => {
+            say(
+                a.nested().iter().any(|inner| inner.write_only),
+                "only an attribute of the block itself is write-only in an action",
+            );
             say(
                 a.is_computed() && a.default.is_none(),
                 "an action has no result to compute",

@@ -95,6 +95,7 @@ pub mod function;
 mod guard;
 #[cfg(feature = "engines")]
 pub mod kit;
+mod leases;
 pub mod model;
 mod path;
 mod plan;

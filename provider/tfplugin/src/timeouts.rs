@@ -72,6 +72,26 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// What is interrupted, as messages say it.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Call => "function call",
+            Self::Open => "opening",
+            Self::Renew => "renewal",
+            Self::Close => "closing",
+            Self::Invoke => "action",
+            Self::Create
+            | Self::Read
+            | Self::Update
+            | Self::Delete
+            | Self::Plan
+            | Self::Import
+            | Self::Configure => self.as_str(),
+        }
+    }
+}
+
 /// How long operations may take where the user does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DefaultTimeouts {

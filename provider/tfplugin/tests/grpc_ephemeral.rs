@@ -182,6 +182,26 @@ async fn opening_ends_at_its_time_or_with_the_run_and_closing_does_not() {
 }
 
 #[tokio::test]
+async fn what_a_host_forgets_is_closed_at_the_end() {
+    let mut host = Host::start().await;
+    let h = &mut host;
+    let closed = open(h, &js!({ "name": "closed" })).await;
+    let forgotten = open(h, &js!({ "name": "forgotten" })).await;
+    renew(h, forgotten.private).await;
+    assert_eq!(close(h, closed.private).await, "");
+    h.shut_down().await;
+    let expected = [
+        "open closed",
+        "open forgotten",
+        "renew forgotten",
+        "close closed",
+        "close forgotten",
+    ];
+    assert_eq!(log(h), expected);
+    assert_eq!(h.files(), ["tickets.log"]);
+}
+
+#[tokio::test]
 async fn hostile_requests_are_messages() {
     let mut host = Host::start().await;
     let h = &mut host;

@@ -93,6 +93,7 @@ impl Action for Stamps {
                 Mode::Fail => return Err(Diagnostic::error("Stamp broke").at(Stamp::mode).into()),
                 Mode::Panic => panic!("the toy was told to panic"),
                 Mode::Slow => {
+                    tracing::info!("slow action begun");
                     let slept = cx.run(tokio::time::sleep(minute)).await;
                     if slept.is_err() {
                         // Its last word, for the test to see that it had one.

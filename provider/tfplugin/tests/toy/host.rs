@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use hyper_util::rt::TokioIo;
+use metal_proto::plugin::Empty;
+use metal_proto::plugin::grpc_controller_client::GrpcControllerClient;
 use metal_proto::tfplugin6 as pb;
 use pb::provider_client::ProviderClient;
 use tokio::net::UnixStream;
@@ -72,6 +74,13 @@ impl Host {
         let request = pb::stop_provider::Request {};
         let said = self.provider.stop_provider(request).await.unwrap();
         assert_eq!(said.into_inner().error, "");
+    }
+
+    /// Ends the process as hosts do, and waits for its end.
+    pub(crate) async fn shut_down(&mut self) {
+        let mut controller = GrpcControllerClient::new(self.channel.clone());
+        controller.shutdown(Empty {}).await.unwrap();
+        assert!(self.process.wait().unwrap().success());
     }
 }
 
