@@ -39,6 +39,8 @@ pub enum Operation {
     Import,
     /// Takes the provider block.
     Configure,
+    /// Lists what exists.
+    List,
 }
 
 impl Operation {
@@ -53,6 +55,7 @@ impl Operation {
             Self::Plan => "plan",
             Self::Import => "import",
             Self::Configure => "configure",
+            Self::List => "list",
         }
     }
 }
@@ -99,7 +102,9 @@ impl Timeouts {
             Operation::Read => (set.read, defaults.read),
             Operation::Update => (set.update, defaults.update),
             Operation::Delete => (set.delete, defaults.delete),
-            Operation::Plan | Operation::Import | Operation::Configure => return None,
+            Operation::Plan | Operation::Import | Operation::Configure | Operation::List => {
+                return None;
+            }
         };
         let said: Field<Duration> = said.map(|t| duration::parse(&t).unwrap_or(default));
         Some(said.into_known().unwrap_or(default))
