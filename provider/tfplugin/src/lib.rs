@@ -80,6 +80,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod action;
 #[cfg(test)]
 mod arbitrary;
 mod codec;
@@ -88,9 +89,13 @@ mod declare;
 mod diagnostics;
 pub mod duration;
 mod engine;
+pub mod ephemeral;
+mod families;
+pub mod function;
 mod guard;
 #[cfg(feature = "engines")]
 pub mod kit;
+mod leases;
 pub mod model;
 mod path;
 mod plan;
@@ -102,8 +107,11 @@ mod server;
 mod timeouts;
 mod value;
 
+pub use action::{Action, Progress};
 pub use context::{Context, Host, Interrupt};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use ephemeral::{EphemeralResource, Opened, Renewed};
+pub use function::{Call, Function, FunctionError, Signature};
 pub use model::{Field, FieldType, Model, Name, Plain, SetOf};
 pub use path::{Path, Step};
 pub use plan::Plan;

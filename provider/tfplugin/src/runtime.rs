@@ -5,9 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::context::{AfterStop, Context, Host, StopSwitch};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::engine::{self, WriteOnly};
+use crate::families::Families;
 use crate::guard;
 use crate::path::Path;
 use crate::resource::{Change, DataSource, Failed, Provider, Resource};
@@ -21,14 +24,15 @@ pub struct Runtime {
     schema: Arc<Schema>,
     resources: BTreeMap<&'static str, Kind<dyn Resource>>,
     data_sources: BTreeMap<&'static str, Kind<dyn DataSource>>,
+    families: Families,
     mistakes: Vec<String>,
     stop: StopSwitch,
     host: Mutex<Host>,
 }
 
-struct Kind<T: ?Sized> {
-    code: Arc<T>,
-    schema: Arc<Schema>,
+pub(crate) struct Kind<T: ?Sized> {
+    pub(crate) code: Arc<T>,
+    pub(crate) schema: Arc<Schema>,
 }
 
 /// The answer to a plan request.
@@ -91,7 +95,9 @@ impl Runtime {
                 mistakes.push(format!("data source {name}: declared twice"));
             }
         }
+        let families = Families::of(&provider, &mut mistakes);
         Self {
+            families,
             provider: Box::new(provider),
             schema,
             resources,
@@ -131,6 +137,10 @@ impl Runtime {
     /// Asks everything in flight to end.
     pub fn stop(&self) {
         self.stop.stop(AfterStop::StayStopped);
+    }
+
+    pub(crate) fn families(&self) -> &Families {
+        &self.families
     }
 
     pub(crate) fn stop_switch(&self) -> &StopSwitch {
@@ -503,13 +513,19 @@ impl Runtime {
             .ok_or_else(|| unknown_type("data source", name))
     }
 
-    fn context(&self, operation: Operation) -> Context {
+    pub(crate) fn context(&self, operation: Operation) -> Context {
         let host = self
             .host
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         Context::new(operation, host, self.stop.token())
+    }
+
+    /// For what must run to its end after the host has asked to stop.
+    pub(crate) fn unstopped_context(&self, operation: Operation) -> Context {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        Context::new(operation, host.clone(), CancellationToken::new())
     }
 
     fn limited(&self, kind: &Kind<dyn Resource>, operation: Operation, block: &Object) -> Context {
@@ -522,7 +538,7 @@ impl Runtime {
 }
 
 /// A failure that says nothing is a mistake, and would look like a success to the host.
-fn reasons(mut diagnostics: Diagnostics) -> Diagnostics {
+pub(crate) fn reasons(mut diagnostics: Diagnostics) -> Diagnostics {
     if !diagnostics.has_errors() {
         diagnostics.push(Diagnostic::provider_bug(
             "The operation failed without saying why.",
@@ -535,12 +551,12 @@ fn flat<T>(done: Result<Result<T, Failed>, Diagnostic>) -> Result<T, Failed> {
     done.unwrap_or_else(|panicked_or_late| Err(panicked_or_late.into()))
 }
 
-fn caught(done: Result<(), Diagnostic>, mut found: Diagnostics) -> Diagnostics {
+pub(crate) fn caught(done: Result<(), Diagnostic>, mut found: Diagnostics) -> Diagnostics {
     found.extend(done.err());
     found
 }
 
-fn unknown_type(what: &str, name: &str) -> Diagnostic {
+pub(crate) fn unknown_type(what: &str, name: &str) -> Diagnostic {
     Diagnostic::error("Unknown type")
         .detail(format!("This provider has no {what} `{name}`."))
         .hint(

@@ -7,9 +7,11 @@ mod check;
 mod rule;
 pub mod validators;
 
+pub(crate) use attribute::joined;
 pub use attribute::{Attribute, Presence, computed, optional, optional_computed, required};
 pub(crate) use attribute::{OnUnknown, Replace};
 pub use check::SchemaMistake;
+pub(crate) use check::{contains_dynamic, is_name};
 pub use rule::Rule;
 pub use validators::Validator;
 

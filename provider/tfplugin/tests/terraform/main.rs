@@ -8,9 +8,12 @@
 #[path = "../toy/mod.rs"]
 mod toy;
 
+mod actions;
 mod attached;
 mod config;
 mod endings;
+mod ephemeral;
+mod functions;
 mod life;
 mod matrix;
 mod rig;
@@ -31,6 +34,9 @@ fn stories() -> impl Iterator<Item = &'static Story> {
         config::STORIES,
         endings::STORIES,
         attached::STORIES,
+        functions::STORIES,
+        ephemeral::STORIES,
+        actions::STORIES,
     ]
     .into_iter()
     .flatten()
