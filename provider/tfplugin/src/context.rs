@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::Diagnostic;
@@ -34,6 +34,8 @@ pub struct Context {
     operation: Operation,
     host: Host,
     stopped: CancellationToken,
+    /// Ends what the request has started and left running.
+    _over: Option<DropGuard>,
     deadline: Option<Instant>,
     private: Mutex<Private>,
     checkpoint: Mutex<Option<Object>>,
@@ -46,6 +48,7 @@ impl Context {
         Self {
             operation,
             host,
+            _over: (operation != Operation::Configure).then(|| stopped.clone().drop_guard()),
             stopped,
             deadline: None,
             private: Mutex::default(),
@@ -107,7 +110,8 @@ impl Context {
         &self.host
     }
 
-    /// Cancelled once the host asks to stop. Deadlines do not cancel it: see [`Self::interrupted`].
+    /// The request's own: cancelled once the host asks to stop, and when the request is over (except `configure`'s, whose clients
+    /// live on). Deadlines do not cancel it: see [`Self::interrupted`].
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
         &self.stopped
@@ -155,13 +159,13 @@ impl Context {
     /// The message for the user of an operation that ended early.
     #[must_use]
     pub fn interruption(&self, why: Interrupt) -> Diagnostic {
-        let verb = self.operation.as_str();
+        let (noun, verb) = (self.operation.noun(), self.operation.as_str());
         match why {
             Interrupt::Stopped => Diagnostic::error("Operation cancelled")
-                .detail(format!("The {verb} was stopped before its end, because the host asked to stop. What was done so far is kept."))
+                .detail(format!("The {noun} was stopped before its end, because the host asked to stop. What was done so far is kept."))
                 .hint("run the same command again to continue"),
             Interrupt::TimedOut => Diagnostic::error("Operation timed out")
-                .detail(format!("The {verb} did not end in the time that it was given. What was done so far is kept."))
+                .detail(format!("The {noun} did not end in the time that it was given. What was done so far is kept."))
                 .hint(format!("run the same command again to continue, or raise timeouts.{verb}")),
         }
     }

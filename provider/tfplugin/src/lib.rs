@@ -80,6 +80,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod action;
 #[cfg(test)]
 mod arbitrary;
 mod codec;
@@ -89,8 +90,14 @@ mod deferral;
 mod diagnostics;
 pub mod duration;
 mod engine;
+pub mod ephemeral;
+mod families;
+pub mod function;
 mod guard;
 mod identity;
+#[cfg(feature = "engines")]
+pub mod kit;
+mod leases;
 mod lifecycle;
 mod list;
 pub mod model;
@@ -106,9 +113,12 @@ pub mod size;
 mod timeouts;
 mod value;
 
+pub use action::{Action, Progress};
 pub use context::{Context, Host, Interrupt};
 pub use deferral::{Deferral, Deferrals};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use ephemeral::{EphemeralResource, Opened, Renewed};
+pub use function::{Call, Function, FunctionError, Signature};
 pub use identity::IdentitySchema;
 pub use lifecycle::{Applied, Asked, ImportBy, Planned};
 pub use list::{ListEvent, ListRequest, ListResource, Listed, Listing, Want};

@@ -5,8 +5,11 @@
 
 use std::sync::Arc;
 
+use crate::action::Action;
 use crate::context::Context;
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::ephemeral::EphemeralResource;
+use crate::function::Function;
 use crate::identity::IdentitySchema;
 use crate::list::ListResource;
 use crate::model::Model;
@@ -309,6 +312,21 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Every kind of data source. Asked once, when the process starts.
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
+        Vec::new()
+    }
+
+    /// Every function. Asked once, when the process starts.
+    fn functions(&self) -> Vec<Arc<dyn Function>> {
+        Vec::new()
+    }
+
+    /// Every kind of ephemeral resource. Asked once, when the process starts.
+    fn ephemerals(&self) -> Vec<Arc<dyn EphemeralResource>> {
+        Vec::new()
+    }
+
+    /// Every kind of action. Asked once, when the process starts.
+    fn actions(&self) -> Vec<Arc<dyn Action>> {
         Vec::new()
     }
 

@@ -5,10 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::context::{AfterStop, Context, Host, StopSwitch};
 use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::engine::{self, WriteOnly};
+use crate::families::Families;
 use crate::guard;
 use crate::identity::IdentitySchema;
 use crate::lifecycle::Applied;
@@ -27,6 +30,7 @@ pub struct Runtime {
     pub(crate) identities: BTreeMap<&'static str, IdentitySchema>,
     pub(crate) lists: BTreeMap<&'static str, Kind<dyn ListResource>>,
     data_sources: BTreeMap<&'static str, Kind<dyn DataSource>>,
+    families: Families,
     mistakes: Vec<String>,
     stop: StopSwitch,
     host: Mutex<Host>,
@@ -76,7 +80,9 @@ impl Runtime {
                 mistakes.push(format!("data source {name}: declared twice"));
             }
         }
+        let families = Families::of(&provider, &mut mistakes);
         Self {
+            families,
             provider: Box::new(provider),
             schema,
             resources,
@@ -119,6 +125,10 @@ impl Runtime {
     /// Asks everything in flight to end.
     pub fn stop(&self) {
         self.stop.stop(AfterStop::StayStopped);
+    }
+
+    pub(crate) fn families(&self) -> &Families {
+        &self.families
     }
 
     pub(crate) fn stop_switch(&self) -> &StopSwitch {
@@ -289,6 +299,12 @@ impl Runtime {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         Context::new(operation, host, self.stop.token())
+    }
+
+    /// For what must run to its end after the host has asked to stop.
+    pub(crate) fn unstopped_context(&self, operation: Operation) -> Context {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        Context::new(operation, host.clone(), CancellationToken::new())
     }
 
     pub(crate) fn limited(

@@ -322,6 +322,11 @@ impl Attribute {
         text
     }
 
+    /// May a change of it replace the resource?
+    pub(crate) fn replaces(&self) -> bool {
+        !matches!(self.replace, Replace::Never)
+    }
+
     pub(crate) fn nested(&self) -> &[Self] {
         match &self.shape {
             Shape::Nested(_, attributes) => attributes,
@@ -363,7 +368,7 @@ impl fmt::Debug for Attribute {
 }
 
 /// Lines of a documentation comment as one paragraph, empty lines kept as breaks.
-fn joined(comment: &str) -> String {
+pub(crate) fn joined(comment: &str) -> String {
     let lines = comment.lines().map(str::trim);
     let mut text = String::new();
     for line in lines {

@@ -82,12 +82,8 @@ fn attributes(all: &[Attribute], at: &Path, within: Within, found: &mut Vec<Sche
                 found.push(mistake(&path, what));
             }
         };
-        let mut letters = a.name().chars();
         say(
-            !letters
-                .next()
-                .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
-                || !letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+            !is_name(a.name()),
             "a name is made of lower-case letters, digits and underscores",
         );
         say(
@@ -197,6 +193,15 @@ fn nested(a: &Attribute, path: &Path, within: Within, found: &mut Vec<SchemaMist
     }
 }
 
+/// Is it a name as HCL writes it by custom?
+pub(crate) fn is_name(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+        && letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
 fn rules(rules: &[Rule], all: &[Attribute], at: &Path, found: &mut Vec<SchemaMistake>) {
     for name in rules.iter().flat_map(Rule::names) {
         if !all.iter().any(|a| a.name() == name) {
@@ -208,7 +213,7 @@ fn rules(rules: &[Rule], all: &[Attribute], at: &Path, found: &mut Vec<SchemaMis
     }
 }
 
-fn contains_dynamic(ty: &Type) -> bool {
+pub(crate) fn contains_dynamic(ty: &Type) -> bool {
     fn dynamic(ty: &Type) -> bool {
         *ty == Type::Dynamic || contains_dynamic(ty)
     }

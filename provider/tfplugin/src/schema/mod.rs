@@ -8,11 +8,13 @@ mod rule;
 pub mod same;
 pub mod validators;
 
+pub(crate) use attribute::joined;
 pub use attribute::{
     Attribute, Items, Presence, block, computed, optional, optional_computed, required,
 };
 pub(crate) use attribute::{OnUnknown, Replace, SameIf};
 pub use check::SchemaMistake;
+pub(crate) use check::{contains_dynamic, is_name};
 pub use rule::Rule;
 pub use validators::Validator;
 

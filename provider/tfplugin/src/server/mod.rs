@@ -1,16 +1,20 @@
 //! The protocol's `Provider` service: messages in, [`Runtime`] calls, messages out. No decision is made here.
 
+mod actions;
+mod ephemeral;
+mod functions;
 mod generate;
 mod identity;
 mod list;
 mod managed;
+mod metadata;
 mod moving;
 mod plugin;
 mod wire;
 
 pub(crate) use plugin::{Broker, Controller, Stdio};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metal_proto::tfplugin6 as pb;
@@ -19,12 +23,10 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use crate::context::{AfterStop, Host};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::Diagnostic;
 use crate::engine::WriteOnly;
 use crate::runtime::Runtime;
-use crate::schema::Schema;
 use crate::value::Type;
-use wire::Block;
 
 /// The service.
 pub(crate) struct Service {
@@ -93,53 +95,6 @@ impl Service {
             deferred: done.deferred.map(managed::deferred),
         })
     }
-
-    fn schemas(&self) -> pb::get_provider_schema::Response {
-        let stored = |(name, schema): (&'static str, &Schema)| {
-            (name.to_owned(), wire::schema(schema, Block::Stored))
-        };
-        pb::get_provider_schema::Response {
-            provider: Some(wire::schema(self.runtime.schema(), Block::Provider)),
-            resource_schemas: self
-                .runtime
-                .resource_schemas()
-                .map(stored)
-                .collect::<HashMap<_, _>>(),
-            data_source_schemas: self
-                .runtime
-                .data_source_schemas()
-                .map(stored)
-                .collect::<HashMap<_, _>>(),
-            diagnostics: wire::diagnostics(self.mistakes()),
-            server_capabilities: Some(capabilities()),
-            list_resource_schemas: self
-                .runtime
-                .list_schemas()
-                .map(|(name, schema)| (name.to_owned(), wire::schema(schema, Block::Provider)))
-                .collect::<HashMap<_, _>>(),
-        }
-    }
-
-    fn mistakes(&self) -> Diagnostics {
-        let mut found = Diagnostics::new();
-        found.extend(
-            self.runtime
-                .mistakes()
-                .iter()
-                .cloned()
-                .map(Diagnostic::provider_bug),
-        );
-        found
-    }
-}
-
-fn capabilities() -> pb::ServerCapabilities {
-    pb::ServerCapabilities {
-        plan_destroy: true,
-        get_provider_schema_optional: true,
-        move_resource_state: true,
-        generate_resource_config: true,
-    }
 }
 
 fn write_only(capabilities: Option<pb::ClientCapabilities>) -> WriteOnly {
@@ -162,22 +117,7 @@ impl Protocol for Service {
         &self,
         _: Request<pb::get_metadata::Request>,
     ) -> Answer<pb::get_metadata::Response> {
-        let resource = |(name, _): (&str, _)| pb::get_metadata::ResourceMetadata {
-            type_name: name.to_owned(),
-        };
-        let data = |(name, _): (&str, _)| pb::get_metadata::DataSourceMetadata {
-            type_name: name.to_owned(),
-        };
-        let list = |(name, _): (&str, _)| pb::get_metadata::ListResourceMetadata {
-            type_name: name.to_owned(),
-        };
-        Ok(Response::new(pb::get_metadata::Response {
-            list_resources: self.runtime.list_schemas().map(list).collect(),
-            server_capabilities: Some(capabilities()),
-            diagnostics: wire::diagnostics(self.mistakes()),
-            resources: self.runtime.resource_schemas().map(resource).collect(),
-            data_sources: self.runtime.data_source_schemas().map(data).collect(),
-        }))
+        Ok(Response::new(self.metadata()))
     }
 
     async fn get_provider_schema(
@@ -433,5 +373,74 @@ impl Protocol for Service {
         Ok(Response::new(pb::stop_provider::Response {
             error: String::new(),
         }))
+    }
+
+    async fn get_functions(
+        &self,
+        _: Request<pb::get_functions::Request>,
+    ) -> Answer<pb::get_functions::Response> {
+        Ok(Response::new(pb::get_functions::Response {
+            functions: self.functions(),
+            diagnostics: wire::diagnostics(self.mistakes()),
+        }))
+    }
+
+    async fn call_function(
+        &self,
+        request: Request<pb::call_function::Request>,
+    ) -> Answer<pb::call_function::Response> {
+        Ok(Response::new(self.call(request.into_inner()).await))
+    }
+
+    async fn validate_ephemeral_resource_config(
+        &self,
+        request: Request<pb::validate_ephemeral_resource_config::Request>,
+    ) -> Answer<pb::validate_ephemeral_resource_config::Response> {
+        let m = request.into_inner();
+        Ok(Response::new(self.validate_ephemeral(m).await))
+    }
+
+    async fn open_ephemeral_resource(
+        &self,
+        request: Request<pb::open_ephemeral_resource::Request>,
+    ) -> Answer<pb::open_ephemeral_resource::Response> {
+        Ok(Response::new(self.open(request.into_inner()).await))
+    }
+
+    async fn renew_ephemeral_resource(
+        &self,
+        request: Request<pb::renew_ephemeral_resource::Request>,
+    ) -> Answer<pb::renew_ephemeral_resource::Response> {
+        Ok(Response::new(self.renew(request.into_inner()).await))
+    }
+
+    async fn close_ephemeral_resource(
+        &self,
+        request: Request<pb::close_ephemeral_resource::Request>,
+    ) -> Answer<pb::close_ephemeral_resource::Response> {
+        Ok(Response::new(self.close(request.into_inner()).await))
+    }
+
+    async fn validate_action_config(
+        &self,
+        request: Request<pb::validate_action_config::Request>,
+    ) -> Answer<pb::validate_action_config::Response> {
+        let m = request.into_inner();
+        Ok(Response::new(self.validate_action(m).await))
+    }
+
+    async fn plan_action(
+        &self,
+        request: Request<pb::plan_action::Request>,
+    ) -> Answer<pb::plan_action::Response> {
+        let m = request.into_inner();
+        Ok(Response::new(self.planned_action(m).await))
+    }
+
+    async fn invoke_action(
+        &self,
+        request: Request<pb::invoke_action::Request>,
+    ) -> Answer<actions::Events> {
+        Ok(Response::new(self.invoke(request.into_inner())))
     }
 }
