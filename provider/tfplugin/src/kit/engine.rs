@@ -164,18 +164,16 @@ impl Engine {
     /// It does not start, or is no engine.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self, NoEngine> {
         let path = path.into();
-        let output = Command::new(&path)
-            .arg("version")
-            .env("CHECKPOINT_DISABLE", "1")
-            .output();
-        let output = match output {
+        let mut command = Command::new(&path);
+        without_settings(&mut command).arg("version");
+        let output = match command.output() {
             Ok(output) => output,
             Err(source) => return Err(NoEngine::NotStarted { path, source }),
         };
         let text = String::from_utf8_lossy(&output.stdout);
-        let first = text.lines().next().unwrap_or_default();
-        let said = || first.chars().take(100).collect();
-        let Some((name, version)) = first.split_once(" v") else {
+        let said = || text.trim().chars().take(100).collect();
+        // Warnings about the machine may come first.
+        let Some((name, version)) = text.lines().find_map(|line| line.split_once(" v")) else {
             return Err(NoEngine::Another { said: said(), path });
         };
         let product = match name {
@@ -236,6 +234,16 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.product, self.version)
     }
+}
+
+/// Takes the settings of the person who runs the tests out of the environment of an engine.
+pub(super) fn without_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|n| n.starts_with("TF_")) {
+            command.env_remove(name);
+        }
+    }
+    command.env("CHECKPOINT_DISABLE", "1")
 }
 
 #[cfg(test)]

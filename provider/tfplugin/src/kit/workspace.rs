@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
 
-use super::engine::Engine;
+use super::engine::{Engine, without_settings};
 
 /// The provider to install.
 #[derive(Clone, Debug)]
@@ -134,6 +134,7 @@ pub fn flat(text: &str) -> String {
 pub struct Workspace {
     engine: Engine,
     dir: PathBuf,
+    module: PathBuf,
     env: Vec<(String, String)>,
 }
 
@@ -145,7 +146,8 @@ impl Workspace {
     pub fn new(engine: Engine, plugin: &Plugin, dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
         plugin.install(&dir.join("mirror"))?;
-        fs::create_dir_all(dir.join("work"))?;
+        let module = dir.join("work");
+        fs::create_dir_all(&module)?;
         let text = format!(
             "provider_installation {{\n  filesystem_mirror {{\n    path = {:?}\n  }}\n}}\n",
             dir.join("mirror")
@@ -154,6 +156,7 @@ impl Workspace {
         Ok(Self {
             engine,
             dir,
+            module,
             env: Vec::new(),
         })
     }
@@ -172,8 +175,8 @@ impl Workspace {
 
     /// The directory of the module and its state.
     #[must_use]
-    pub fn module(&self) -> PathBuf {
-        self.dir.join("work")
+    pub fn module(&self) -> &Path {
+        &self.module
     }
 
     /// Sets a variable in the environment of every later command.
@@ -186,7 +189,7 @@ impl Workspace {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, hcl: &str) -> io::Result<()> {
-        fs::write(self.module().join("main.tf"), hcl)
+        fs::write(self.module.join("main.tf"), hcl)
     }
 
     /// Writes values for the module's variables.
@@ -195,7 +198,7 @@ impl Workspace {
     /// The file cannot be written.
     pub fn variables(&self, values: &Json) -> io::Result<()> {
         fs::write(
-            self.module().join("test.auto.tfvars.json"),
+            self.module.join("test.auto.tfvars.json"),
             values.to_string(),
         )
     }
@@ -204,15 +207,10 @@ impl Workspace {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.engine.path);
-        command.args(args).current_dir(self.module());
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|n| n.starts_with("TF_")) {
-                command.env_remove(name);
-            }
-        }
-        command
+        without_settings(&mut command)
+            .args(args)
+            .current_dir(&self.module)
             .env("TF_CLI_CONFIG_FILE", self.dir.join("cli.tfrc"))
-            .env("CHECKPOINT_DISABLE", "1")
             .env("TF_IN_AUTOMATION", "1")
             .env_remove("RUST_BACKTRACE")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
