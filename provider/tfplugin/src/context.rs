@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::Diagnostic;
 use crate::timeouts::Operation;
 use crate::value::Object;
@@ -38,6 +39,8 @@ pub struct Context {
     deadline: Option<Instant>,
     private: Mutex<Private>,
     checkpoint: Mutex<Option<Object>>,
+    deferrals: Deferrals,
+    deferred: Mutex<Option<Deferral>>,
 }
 
 impl Context {
@@ -50,6 +53,8 @@ impl Context {
             deadline: None,
             private: Mutex::default(),
             checkpoint: Mutex::default(),
+            deferrals: Deferrals::default(),
+            deferred: Mutex::default(),
         }
     }
 
@@ -61,6 +66,36 @@ impl Context {
     pub(crate) fn with_private(mut self, bytes: &[u8]) -> Self {
         self.private = Mutex::new(Private::from_bytes(bytes));
         self
+    }
+
+    pub(crate) fn with_deferrals(mut self, deferrals: Deferrals) -> Self {
+        self.deferrals = deferrals;
+        self
+    }
+
+    pub(crate) fn deferred(&self) -> Option<Deferral> {
+        *lock(&self.deferred)
+    }
+
+    /// Does the host take deferred answers?
+    #[must_use]
+    pub fn deferrals(&self) -> Deferrals {
+        self.deferrals
+    }
+
+    /// Makes the answer to this request (configure, read, plan, import, data) wait for a later run. What is returned besides is shown
+    /// as far as it is known, and nothing is applied.
+    ///
+    /// # Errors
+    /// The message for the user of a host that cannot: return it, or go on with what is known.
+    pub fn defer(&self, why: Deferral) -> Result<(), Diagnostic> {
+        match self.deferrals {
+            Deferrals::Allowed => {
+                *lock(&self.deferred) = Some(why);
+                Ok(())
+            }
+            Deferrals::Refused => Err(why.refusal()),
+        }
     }
 
     /// What this request does.

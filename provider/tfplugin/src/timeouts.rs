@@ -39,6 +39,8 @@ pub enum Operation {
     Import,
     /// Takes the provider block.
     Configure,
+    /// Lists what exists.
+    List,
     /// Calls a function.
     Call,
     /// Opens an ephemeral resource.
@@ -63,6 +65,7 @@ impl Operation {
             Self::Plan => "plan",
             Self::Import => "import",
             Self::Configure => "configure",
+            Self::List => "list",
             Self::Call => "call",
             Self::Open => "open",
             Self::Renew => "renew",
@@ -87,7 +90,8 @@ impl Operation {
             | Self::Delete
             | Self::Plan
             | Self::Import
-            | Self::Configure => self.as_str(),
+            | Self::Configure
+            | Self::List => self.as_str(),
         }
     }
 }
@@ -137,6 +141,7 @@ impl Timeouts {
             Operation::Plan
             | Operation::Import
             | Operation::Configure
+            | Operation::List
             | Operation::Call
             | Operation::Open
             | Operation::Renew

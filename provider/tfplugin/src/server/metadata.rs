@@ -12,7 +12,7 @@ impl Service {
     pub(super) fn metadata(&self) -> pb::get_metadata::Response {
         use pb::get_metadata::{
             ActionMetadata, DataSourceMetadata, EphemeralResourceMetadata, FunctionMetadata,
-            ResourceMetadata,
+            ListResourceMetadata, ResourceMetadata,
         };
         let resource = |(name, _): (&str, _)| ResourceMetadata {
             type_name: name.to_owned(),
@@ -26,6 +26,9 @@ impl Service {
         let ephemeral = |(name, _): (&str, _)| EphemeralResourceMetadata {
             type_name: name.to_owned(),
         };
+        let list = |(name, _): (&str, _)| ListResourceMetadata {
+            type_name: name.to_owned(),
+        };
         let action = |(name, _): (&str, _)| ActionMetadata {
             type_name: name.to_owned(),
         };
@@ -36,6 +39,7 @@ impl Service {
             data_sources: self.runtime.data_source_schemas().map(data).collect(),
             functions: self.runtime.signatures().map(function).collect(),
             ephemeral_resources: self.runtime.ephemeral_schemas().map(ephemeral).collect(),
+            list_resources: self.runtime.list_schemas().map(list).collect(),
             actions: self.runtime.action_schemas().map(action).collect(),
         }
     }
@@ -44,6 +48,10 @@ impl Service {
     pub(super) fn schemas(&self) -> pb::get_provider_schema::Response {
         let stored = |(name, schema): (&'static str, &Schema)| {
             (name.to_owned(), wire::schema(schema, Block::Stored))
+        };
+        // Nothing is computed in it.
+        let config = |(name, schema): (&'static str, &Schema)| {
+            (name.to_owned(), wire::schema(schema, Block::Provider))
         };
         let action = |(name, schema): (&'static str, &Schema)| {
             let schema = Some(wire::schema(schema, Block::Provider));
@@ -57,6 +65,7 @@ impl Service {
             server_capabilities: Some(capabilities()),
             functions: self.functions(),
             ephemeral_resource_schemas: self.runtime.ephemeral_schemas().map(stored).collect(),
+            list_resource_schemas: self.runtime.list_schemas().map(config).collect(),
             action_schemas: self.runtime.action_schemas().map(action).collect(),
         }
     }
@@ -74,6 +83,7 @@ pub(super) fn capabilities() -> pb::ServerCapabilities {
     pb::ServerCapabilities {
         plan_destroy: true,
         get_provider_schema_optional: true,
-        move_resource_state: false,
+        move_resource_state: true,
+        generate_resource_config: true,
     }
 }

@@ -39,7 +39,10 @@ fn validate_names_the_attribute(rig: &Rig) {
         // The line of the attribute; for paths into nested ones, engines before 1.15 show the block's.
         let attribute = code.split_whitespace().next().unwrap();
         let in_nested = detail.contains('.') && attribute == "resource";
-        assert!(in_nested || detail.contains(&format!("`{attribute}")), "{d}");
+        assert!(
+            in_nested || detail.contains(&format!("`{attribute}")),
+            "{d}"
+        );
         said.push(format!("{} | {detail}", d["summary"].as_str().unwrap()));
     }
     said.sort();

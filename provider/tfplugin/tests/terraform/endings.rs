@@ -97,10 +97,7 @@ fn failures_keep_what_exists(rig: &Rig) {
         );
         assert_eq!(rig.state()["t"].1.as_deref(), Some("tainted"), "{mode}");
         let again = rig.apply(&thing("t", "")).ok();
-        assert!(
-            again.contains("# toy_thing.t is tainted, so"),
-            "{again}"
-        );
+        assert!(again.contains("# toy_thing.t is tainted, so"), "{again}");
         rig.assert_plan_is_empty();
         let _ = rig.run(&["destroy", "-auto-approve"]).ok();
     }

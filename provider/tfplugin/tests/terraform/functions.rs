@@ -24,7 +24,8 @@ fn functions_compute(rig: &Rig) {
         ("expanded", r#"provider::toy::join("+", ["x", "y"]...)"#),
         ("wrapped", r#"provider::toy::wrap({ a = [1, "x", null] })"#),
         ("kind", r#"provider::toy::describe(["x"])"#),
-        ("nothing", "provider::toy::describe(null)"),
+        // OpenTofu (1.12.6) does not call a function with a null that has no type.
+        ("nothing", "provider::toy::describe(tostring(null))"),
         ("grown", "provider::toy::grow({ width = 1, height = 2 }, 3)"),
         ("version", "provider::toy::version()"),
         // Unknown in the plan, known after apply.
