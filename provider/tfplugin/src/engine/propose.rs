@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::settle::default_of;
 use crate::path::Path;
 use crate::schema::{Attribute, Nesting, OnUnknown, Schema, Shape};
 use crate::value::{Object, Value};
@@ -25,8 +26,8 @@ fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Va
         return Value::Null;
     }
     if config.is_null() {
-        return match (&a.default, prior) {
-            (Some(default), _) => default.clone(),
+        return match (default_of(a), prior) {
+            (Some(default), _) => default,
             (None, Some(before)) if a.is_computed() => before.clone(),
             // A null of a dynamic attribute keeps its type.
             (None, _) => config.clone(),
