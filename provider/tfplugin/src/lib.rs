@@ -86,9 +86,12 @@ mod codec;
 mod context;
 mod declare;
 mod diagnostics;
+pub mod docs;
 pub mod duration;
 mod engine;
 mod guard;
+#[doc(hidden)]
+pub mod in_process;
 pub mod model;
 mod path;
 mod plan;
