@@ -102,7 +102,9 @@ impl Schema {
     pub(crate) fn of(generator: Generator) -> &'static Self {
         static V1_13: OnceLock<Schema> = OnceLock::new();
         match generator {
-            Generator::V1_13 => V1_13.get_or_init(|| Self::parse(include_str!("v1_13.txt"))),
+            Generator::V1_13 | Generator::V1_14 => {
+                V1_13.get_or_init(|| Self::parse(include_str!("v1_13.txt")))
+            }
         }
     }
 
