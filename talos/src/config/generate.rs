@@ -58,8 +58,13 @@ pub enum GenerateError {
 /// # Errors
 /// An input that cannot be written, before anything is.
 pub fn generate(input: &Input, bundle: &Bundle) -> Result<MachineConfig, GenerateError> {
+    written(input, trees(input, bundle)?)
+}
+
+/// The config's documents before they are written.
+pub(crate) fn trees(input: &Input, bundle: &Bundle) -> Result<Vec<Node>, GenerateError> {
     checked(input)?;
-    write(input, bundle, Rigor::Checked)
+    plan(input, bundle, Rigor::Checked)
 }
 
 /// Makes a node's config of whatever the machinery takes: older and newer Kubernetes, no name, kernel arguments that
@@ -72,7 +77,12 @@ pub fn generate_unchecked(input: &Input, bundle: &Bundle) -> Result<MachineConfi
     if input.generator == Generator::V1_14 && input.kubernetes_version.is_empty() {
         return Err(GenerateError::NoKubernetesVersion);
     }
-    write(input, bundle, Rigor::AsTheMachinery)
+    written(input, plan(input, bundle, Rigor::AsTheMachinery)?)
+}
+
+fn written(input: &Input, documents: Vec<Node>) -> Result<MachineConfig, GenerateError> {
+    let style = style(input.generator);
+    Ok(MachineConfig::new(emit_documents(&documents, style)))
 }
 
 /// How much of the machinery's own carelessness is kept.
@@ -82,7 +92,7 @@ pub(super) enum Rigor {
     AsTheMachinery,
 }
 
-fn write(input: &Input, bundle: &Bundle, rigor: Rigor) -> Result<MachineConfig, GenerateError> {
+fn plan(input: &Input, bundle: &Bundle, rigor: Rigor) -> Result<Vec<Node>, GenerateError> {
     let plan = Plan {
         input,
         bundle,
@@ -105,8 +115,7 @@ fn write(input: &Input, bundle: &Bundle, rigor: Rigor) -> Result<MachineConfig, 
     if plan.is_split() {
         documents.extend(plan.kubernetes_documents());
     }
-    let style = style(input.generator);
-    Ok(MachineConfig::new(emit_documents(&documents, style)))
+    Ok(documents)
 }
 
 /// How a generator's output is quoted.

@@ -9,6 +9,8 @@ mod access;
 mod der;
 mod file;
 mod key;
+mod stored;
+mod talosconfig;
 mod x509;
 
 use std::fmt;
@@ -21,6 +23,8 @@ use sha2::Digest as _;
 
 pub use access::{ClientCertificate, ClientError, Role};
 use key::SigningKey;
+pub use stored::StoredBundle;
+pub use talosconfig::{Context, Talosconfig, TalosconfigError};
 use x509::{Name, Validity};
 
 use crate::version::{Contract, Generator};
@@ -116,6 +120,9 @@ pub enum SecretsError {
     /// Not YAML.
     #[error("the secrets file is not valid YAML: {0}")]
     Syntax(crate::yaml::ParseError),
+    /// A value of another type than the file has there.
+    #[error("the secrets file, {0}")]
+    Type(crate::yaml::TypeError),
     /// A part that every cluster needs is absent.
     #[error("the secrets file lacks {0}")]
     Missing(&'static str),

@@ -8,12 +8,14 @@ mod emit;
 mod natural;
 mod parse;
 mod scalar;
+mod typed;
 
 pub use emit::{Style, emit, emit_documents};
 pub use natural::natural_cmp;
 pub use parse::{ParseError, parse_documents};
 pub use scalar::{Kind, Scalar};
 pub(crate) use scalar::{integer, quote_key};
+pub use typed::TypeError;
 
 /// A value and the line that it began on.
 #[derive(Clone, Debug)]
