@@ -51,6 +51,15 @@ pub enum GenerateError {
 /// # Errors
 /// An input that cannot be written, before anything is.
 pub fn generate(input: &Input, bundle: &Bundle) -> Result<MachineConfig, GenerateError> {
+    let documents = trees(input, bundle)?;
+    Ok(MachineConfig::new(emit_documents(
+        &documents,
+        style(input.generator),
+    )))
+}
+
+/// The config's documents before they are written.
+pub(crate) fn trees(input: &Input, bundle: &Bundle) -> Result<Vec<Node>, GenerateError> {
     let kubernetes = checked(input)?;
     let plan = Plan {
         input,
@@ -68,10 +77,7 @@ pub fn generate(input: &Input, bundle: &Bundle) -> Result<MachineConfig, Generat
             [("enabled", Node::boolean(toggle.is_enabled()))],
         ));
     }
-    Ok(MachineConfig::new(emit_documents(
-        &documents,
-        style(input.generator),
-    )))
+    Ok(documents)
 }
 
 /// How a generator's output is quoted.
