@@ -44,7 +44,7 @@ fn errors_name_the_patch_the_line_and_the_key() {
     check("# nothing\n", "patch 0 is empty");
     assert!(refused("- op: add\n  path: /x\n").contains("JSON 6902"));
     assert!(
-        refused("machine: {network: {interfaces: [{interface: a, vlans: [{$patch: delete}]}]}}")
+        refused("cluster: {apiServer: {admissionControl: [{name: PodSecurity, configuration: {a: {$patch: delete}}}]}}")
             .contains("nothing inside a list item")
     );
 }
