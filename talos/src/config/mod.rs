@@ -7,6 +7,9 @@ mod documents;
 mod endpoint;
 mod generate;
 mod input;
+mod policy;
+mod registries;
+mod split;
 mod text;
 
 pub use documents::{
@@ -14,7 +17,7 @@ pub use documents::{
 };
 pub use endpoint::{Endpoint, EndpointError};
 pub(crate) use generate::{style, trees};
-pub use generate::{GenerateError, generate};
+pub use generate::{GenerateError, generate, generate_unchecked};
 pub use input::{
     Cni, DiskSelector, Input, Install, InstallTarget, Registry, RegistryTls, Role, Scheduling,
     Toggle,

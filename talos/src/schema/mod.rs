@@ -157,8 +157,10 @@ impl Schema {
     /// The tables of a generator, read once.
     pub(crate) fn of(generator: Generator) -> &'static Self {
         static V1_13: OnceLock<Schema> = OnceLock::new();
+        static V1_14: OnceLock<Schema> = OnceLock::new();
         match generator {
             Generator::V1_13 => V1_13.get_or_init(|| table::read(generator)),
+            Generator::V1_14 => V1_14.get_or_init(|| table::read(generator)),
         }
     }
 

@@ -155,6 +155,7 @@ impl Bundle {
         };
         let cluster_id = match generator {
             Generator::V1_13 => URL_SAFE.encode(random(entropy)),
+            Generator::V1_14 => STANDARD.encode(random(entropy)),
         };
         Ok(Self {
             cluster_id,

@@ -9,6 +9,8 @@ use super::{Kind, Mapping, Node, Scalar, Value};
 pub enum Style {
     /// Talos machinery 1.13: such texts are double-quoted.
     V1_13,
+    /// Talos machinery 1.14: such texts are single-quoted.
+    V1_14,
 }
 
 const INDENT: usize = 4;
