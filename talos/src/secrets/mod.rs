@@ -8,6 +8,8 @@
 mod access;
 mod der;
 mod file;
+mod import;
+mod inspect;
 mod key;
 mod stored;
 mod talosconfig;
@@ -21,7 +23,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use jiff::Timestamp;
 use sha2::Digest as _;
 
-pub use access::{ClientCertificate, ClientError, Role};
+pub use access::{ClientCertificate, ClientError, KubernetesUser, Role};
+pub use import::ImportError;
+pub use inspect::{FaultKind, SecretsFault};
 use key::SigningKey;
 pub use stored::StoredBundle;
 pub use talosconfig::{Context, Talosconfig, TalosconfigError};
