@@ -11,8 +11,8 @@ mod plain;
 mod scalar;
 mod typed;
 
-pub(crate) use emit::{emit_as_written, emit_json_layout};
 pub use emit::{Style, emit, emit_documents};
+pub(crate) use emit::{emit_as_written, emit_json_layout};
 pub use natural::natural_cmp;
 pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};
