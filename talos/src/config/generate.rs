@@ -58,15 +58,13 @@ pub enum GenerateError {
 /// # Errors
 /// An input that cannot be written, before anything is.
 pub fn generate(input: &Input, bundle: &Bundle) -> Result<MachineConfig, GenerateError> {
-    let documents = trees(input, bundle)?;
-    let style = style(input.generator);
-    Ok(MachineConfig::new(emit_documents(&documents, style)))
+    written(input, trees(input, bundle)?)
 }
 
-/// The documents of a node's config before they are written.
+/// The config's documents before they are written.
 pub(crate) fn trees(input: &Input, bundle: &Bundle) -> Result<Vec<Node>, GenerateError> {
     checked(input)?;
-    documents(input, bundle, Rigor::Checked)
+    plan(input, bundle, Rigor::Checked)
 }
 
 /// Makes a node's config of whatever the machinery takes: older and newer Kubernetes, no name, kernel arguments that
@@ -79,7 +77,10 @@ pub fn generate_unchecked(input: &Input, bundle: &Bundle) -> Result<MachineConfi
     if input.generator == Generator::V1_14 && input.kubernetes_version.is_empty() {
         return Err(GenerateError::NoKubernetesVersion);
     }
-    let documents = documents(input, bundle, Rigor::AsTheMachinery)?;
+    written(input, plan(input, bundle, Rigor::AsTheMachinery)?)
+}
+
+fn written(input: &Input, documents: Vec<Node>) -> Result<MachineConfig, GenerateError> {
     let style = style(input.generator);
     Ok(MachineConfig::new(emit_documents(&documents, style)))
 }
@@ -91,7 +92,7 @@ pub(super) enum Rigor {
     AsTheMachinery,
 }
 
-fn documents(input: &Input, bundle: &Bundle, rigor: Rigor) -> Result<Vec<Node>, GenerateError> {
+fn plan(input: &Input, bundle: &Bundle, rigor: Rigor) -> Result<Vec<Node>, GenerateError> {
     let plan = Plan {
         input,
         bundle,

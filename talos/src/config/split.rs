@@ -53,8 +53,8 @@ impl Plan<'_> {
             None => return Ok(None),
             Some(InstallTarget::Device(path)) if path.is_empty() => return Ok(None),
             Some(InstallTarget::Device(path)) => format!("disk.dev_path == {}", quoted(path)),
-            Some(InstallTarget::Selector(_)) => {
-                return Err(GenerateError::Selector("name the disk by an expression"));
+            Some(InstallTarget::Selector(selector)) => {
+                crate::layer::disk_expression(selector).map_err(GenerateError::Selector)?
             }
         };
         let image = self.input.install.image.as_deref().unwrap_or_default();

@@ -129,9 +129,9 @@ impl Draft {
         let Some(own) = group(last) else {
             return Ok(());
         };
-        let other = others
-            .iter()
-            .find(|d| group(d) == Some(own) && d.id.kind != last.id.kind && d.id.name == last.id.name);
+        let other = others.iter().find(|d| {
+            group(d) == Some(own) && d.id.kind != last.id.kind && d.id.name == last.id.name
+        });
         match other {
             None => Ok(()),
             Some(other) => Err(PatchError::Conflict {

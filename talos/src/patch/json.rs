@@ -92,7 +92,9 @@ pub(super) fn apply(
                 source_name,
                 line: operation.line,
                 operation: index,
-                theirs: format!("failure applying rfc6902 patches to talos machine config: {reason}"),
+                theirs: format!(
+                    "failure applying rfc6902 patches to talos machine config: {reason}"
+                ),
             })?;
     }
     Ok(())
@@ -166,7 +168,9 @@ impl Operation {
             Value::Mapping(mapping) => mapping.set(key, self.value()),
             Value::Sequence(items) => {
                 let at = index(&key, items.len()).map_err(|_| {
-                    format!("replace operation does not apply: doc is missing key: {path}: {ABSENT}")
+                    format!(
+                        "replace operation does not apply: doc is missing key: {path}: {ABSENT}"
+                    )
                 })?;
                 items[at] = self.value();
             }
@@ -184,7 +188,9 @@ impl Operation {
             remove(source, &key).map_err(|e| format!("error in move for path: '{key}': {e}"))?;
         let path = self.path("move")?;
         let (target, key) = holder(tree, path).ok_or_else(|| {
-            format!("move operation does not apply: doc is missing destination path: {path}: {ABSENT}")
+            format!(
+                "move operation does not apply: doc is missing destination path: {path}: {ABSENT}"
+            )
         })?;
         add(target, &key, value).map_err(|e| format!("error in move for path: '{path}': {e}"))
     }
@@ -199,7 +205,9 @@ impl Operation {
             .cloned();
         let path = self.path("copy")?;
         let (target, key) = holder(tree, path).ok_or_else(|| {
-            format!("copy operation does not apply: doc is missing destination path: {path}: {ABSENT}")
+            format!(
+                "copy operation does not apply: doc is missing destination path: {path}: {ABSENT}"
+            )
         })?;
         add(target, &key, value.unwrap_or_else(Node::null))
             .map_err(|e| format!("error while adding value during copy: {e}"))
@@ -259,10 +267,9 @@ fn index(key: &str, length: usize) -> Result<usize, String> {
     let length = i64::try_from(length).unwrap_or(i64::MAX);
     let at = if number < 0 { number + length } else { number };
     let valid = (0..length).contains(&at);
-    usize::try_from(at)
-        .ok()
-        .filter(|_| valid)
-        .ok_or_else(|| format!("Unable to access invalid index: {number}: invalid index referenced"))
+    usize::try_from(at).ok().filter(|_| valid).ok_or_else(|| {
+        format!("Unable to access invalid index: {number}: invalid index referenced")
+    })
 }
 
 fn get<'a>(holder: &'a Node, key: &str) -> Result<Option<&'a Node>, String> {

@@ -63,7 +63,8 @@ impl<'a> Merger<'a> {
             Type::Leaf(Leaf::Size) => {
                 // A size in bytes stays in sight where a patch adds one in per cent.
                 let is_percent = |node: &Node| node.as_text().is_some_and(|t| t.contains('%'));
-                let hidden = is_percent(&right) && !is_percent(left) && !is_zero(self.schema, left, kind);
+                let hidden =
+                    is_percent(&right) && !is_percent(left) && !is_zero(self.schema, left, kind);
                 if !hidden && !is_zero(self.schema, &right, kind) {
                     *left = right;
                 }

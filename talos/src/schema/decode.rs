@@ -306,4 +306,3 @@ fn whole_number(scalar: &Scalar) -> Option<i128> {
         Kind::Null | Kind::Bool | Kind::Timestamp | Kind::Text => None,
     }
 }
-

@@ -33,7 +33,9 @@ pub(super) fn normal(leaf: Leaf, node: &Node) -> Result<Node, &'static str> {
             .filter(|mode| (0..=i128::from(u32::MAX)).contains(mode))
             .map(|mode| Node::new(Value::Scalar(Scalar::raw(Kind::Int, format!("0o{mode:o}"))))),
         Leaf::DiskSize => parse_size(text).map(print_size),
-        Leaf::ByteSize => (text.is_empty() || Size::parse_bytes(text).is_some()).then(|| Node::text(text)),
+        Leaf::ByteSize => {
+            (text.is_empty() || Size::parse_bytes(text).is_some()).then(|| Node::text(text))
+        }
         Leaf::Size => (text.is_empty() || Size::parse(text).is_some()).then(|| Node::text(text)),
         Leaf::HardwareAddress => hardware_address(text).map(Node::text),
         Leaf::PortRange => port_range(scalar),
@@ -171,7 +173,10 @@ fn base64(text: &str) -> Option<Cow<'_, str>> {
         return STANDARD.decode(text).is_ok().then_some(Cow::Borrowed(text));
     }
     let joined = text.replace(['\n', '\r'], "");
-    STANDARD.decode(&joined).is_ok().then_some(Cow::Owned(joined))
+    STANDARD
+        .decode(&joined)
+        .is_ok()
+        .then_some(Cow::Owned(joined))
 }
 
 fn routing_table(text: &str) -> Option<Node> {

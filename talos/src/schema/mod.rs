@@ -191,10 +191,7 @@ impl Structure {
 }
 
 /// The known text that is most like this one, where one is alike enough to be what was meant.
-pub(crate) fn nearest<'a>(
-    text: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = text.to_lowercase();
     let allowed = (wanted.chars().count() / 3).clamp(1, 4);
     known

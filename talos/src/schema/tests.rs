@@ -6,7 +6,10 @@ use super::*;
 use crate::yaml::{Node, parse_documents};
 
 /// `document` and `type` lines of the dump, each with what follows it.
-fn machinery() -> (BTreeMap<&'static str, &'static str>, BTreeMap<&'static str, Vec<&'static str>>) {
+fn machinery() -> (
+    BTreeMap<&'static str, &'static str>,
+    BTreeMap<&'static str, Vec<&'static str>>,
+) {
     let dump = include_str!("../../tests/data/machinery-1.13.9.txt");
     let mut documents = BTreeMap::new();
     let mut types: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -53,7 +56,9 @@ fn agrees(dump: &str, ours: &Type, structures: &mut Vec<(String, usize)>) -> boo
         return true;
     }
     let bits = |signed: bool, bits: u32| match ours {
-        Type::Int(low, high) if signed => *low == -(1 << (bits - 1)) && *high == (1 << (bits - 1)) - 1,
+        Type::Int(low, high) if signed => {
+            *low == -(1 << (bits - 1)) && *high == (1 << (bits - 1)) - 1
+        }
         Type::Int(low, high) => *low == 0 && *high == (1 << bits) - 1,
         _ => false,
     };
@@ -96,7 +101,10 @@ fn the_table_has_the_fields_of_the_machinery() {
             let (key, kind) = (words.next().unwrap(), words.next().unwrap());
             let flags: Vec<&str> = words.collect();
             assert_eq!(field.key, key, "{name}");
-            assert!(agrees(kind, &field.kind, &mut queue), "{name}.{key}: {kind}");
+            assert!(
+                agrees(kind, &field.kind, &mut queue),
+                "{name}.{key}: {kind}"
+            );
             let omitted = field.presence == Presence::OmitEmpty;
             assert_eq!(omitted, flags.contains(&"omitempty"), "{name}.{key}");
             let replaced = field.patching == Patching::Replace;
@@ -104,7 +112,12 @@ fn the_table_has_the_fields_of_the_machinery() {
         }
     }
     // Two structures of the dump are used by no document of 1.13.
-    assert!(seen.len() + 2 >= types.len(), "{} of {}", seen.len(), types.len());
+    assert!(
+        seen.len() + 2 >= types.len(),
+        "{} of {}",
+        seen.len(),
+        types.len()
+    );
 }
 
 fn decoded(text: &str) -> Result<Node, Vec<Fault>> {
@@ -119,8 +132,14 @@ fn decoded(text: &str) -> Result<Node, Vec<Fault>> {
 
 #[test]
 fn what_is_wrong_has_line_column_path_and_hint() {
-    let faults = decoded("machine:\n  kubelet:\n    imgae: x\n  network:\n    interfaces:\n      - mtu: big\n");
-    let faults: Vec<String> = faults.unwrap_err().iter().map(ToString::to_string).collect();
+    let faults = decoded(
+        "machine:\n  kubelet:\n    imgae: x\n  network:\n    interfaces:\n      - mtu: big\n",
+    );
+    let faults: Vec<String> = faults
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     insta::assert_snapshot!(faults.join("\n"), @r"
     line 3, column 5: unknown key machine.kubelet.imgae (did you mean image?)
     line 6, column 14: machine.network.interfaces.0.mtu must be a whole number, not a text
@@ -140,17 +159,35 @@ fn types_and_ranges() {
     };
     let bond = |rest: &str| format!("apiVersion: v1alpha1\nkind: BondConfig\nname: b\n{rest}");
     check(&bond("bondMode: 802.3AD"), None);
-    check(&bond("bondMode: fast"), Some("must be one of balance-rr, active-backup"));
+    check(
+        &bond("bondMode: fast"),
+        Some("must be one of balance-rr, active-backup"),
+    );
     check(&bond("adActorSysPrio: 65535"), None);
-    check(&bond("adActorSysPrio: 65536"), Some("must be between 0 and 65535"));
-    check(&bond("arpIpTargets: [10.0.0.300]"), Some("must be an IP address"));
+    check(
+        &bond("adActorSysPrio: 65536"),
+        Some("must be between 0 and 65535"),
+    );
+    check(
+        &bond("arpIpTargets: [10.0.0.300]"),
+        Some("must be an IP address"),
+    );
     check(&bond("hardwareAddr: '00:1B:21:aa:bb:cc'"), None);
-    check(&bond("hardwareAddr: '00:1B:2'"), Some("must be a hardware address"));
+    check(
+        &bond("hardwareAddr: '00:1B:2'"),
+        Some("must be a hardware address"),
+    );
     check("machine: {ca: {crt: 'not base64'}}", Some("must be base64"));
     check("machine: {ca: {key: '******'}}", None);
-    check("machine: {kubelet: {registerWithFQDN: 'true'}}", Some("must be true or false"));
+    check(
+        "machine: {kubelet: {registerWithFQDN: 'true'}}",
+        Some("must be true or false"),
+    );
     check("machine: {kubelet: {registerWithFQDN: yes}}", None);
-    check("cluster: {controlPlane: {endpoint: 'https://a:b'}}", Some("must be a URL"));
+    check(
+        "cluster: {controlPlane: {endpoint: 'https://a:b'}}",
+        Some("must be a URL"),
+    );
 }
 
 #[test]

@@ -36,7 +36,9 @@ impl<'a> Url<'a> {
         };
         let at = after.find('/').unwrap_or(after.len());
         let (authority, path) = after.split_at(at);
-        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let authority = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
         let valid = host_is_valid(authority) && escapes_are_whole(path);
         valid.then(|| Self {
             whole,
@@ -60,8 +62,7 @@ impl<'a> Url<'a> {
 
     /// The port's digits; empty where there is none.
     pub(crate) fn port(&self) -> &'a str {
-        self.port_at()
-            .map_or("", |at| &self.authority[at + 1..])
+        self.port_at().map_or("", |at| &self.authority[at + 1..])
     }
 
     fn port_at(&self) -> Option<usize> {
@@ -123,12 +124,25 @@ mod tests {
     fn parts() {
         let url = Url::parse("HTTPS://user@[::1]:6443/a?b#c").unwrap();
         assert_eq!(
-            (url.scheme.as_str(), url.host(), url.port(), url.path, url.query),
+            (
+                url.scheme.as_str(),
+                url.host(),
+                url.port(),
+                url.path,
+                url.query
+            ),
             ("https", "::1", "6443", "/a", "b")
         );
         let bare = Url::parse("10.0.0.1").unwrap();
         assert_eq!((bare.host(), bare.path), ("", "10.0.0.1"));
-        for wrong in ["10.0.0.1:6443", ":x", "https://a:b", "https://[::1", "a\u{1}b", "/%zz"] {
+        for wrong in [
+            "10.0.0.1:6443",
+            ":x",
+            "https://a:b",
+            "https://[::1",
+            "a\u{1}b",
+            "/%zz",
+        ] {
             assert_eq!(Url::parse(wrong), None, "{wrong}");
         }
     }

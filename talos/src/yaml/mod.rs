@@ -9,13 +9,15 @@ mod natural;
 mod parse;
 mod plain;
 mod scalar;
+mod typed;
 
-pub(crate) use emit::{emit_as_written, emit_json_layout};
 pub use emit::{Style, emit, emit_documents};
+pub(crate) use emit::{emit_as_written, emit_json_layout};
 pub use natural::natural_cmp;
 pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};
 pub(crate) use scalar::{integer, quote_key};
+pub use typed::TypeError;
 
 /// A value and the place where it began.
 #[derive(Clone, Debug)]

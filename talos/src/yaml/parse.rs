@@ -342,7 +342,10 @@ fn extent(node: &Node) -> (usize, usize) {
 
 pub(super) fn duplicate(at: At, key: &str, first: usize) -> ParseError {
     let shown: String = key.chars().take(80).collect();
-    error(at, format!("the key {shown:?} is already set at line {first}"))
+    error(
+        at,
+        format!("the key {shown:?} is already set at line {first}"),
+    )
 }
 
 fn error((line, column): At, reason: impl Into<String>) -> ParseError {

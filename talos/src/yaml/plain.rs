@@ -88,7 +88,11 @@ impl<'a> Reader<'a> {
     /// Looks at the next line that has content; the reader stays at its start.
     fn next(&mut self) -> Maybe<Line> {
         while self.at < self.text.len() {
-            let spaces = self.rest(self.at).bytes().take_while(|b| *b == b' ').count();
+            let spaces = self
+                .rest(self.at)
+                .bytes()
+                .take_while(|b| *b == b' ')
+                .count();
             let content = self.at + spaces;
             match self.byte(content) {
                 b'\n' | b'#' => self.skip_line(),
@@ -97,7 +101,15 @@ impl<'a> Reader<'a> {
                 _ => {
                     let rest = self.rest(content);
                     let is_marker = spaces == 0 && rest.starts_with("---");
-                    if is_marker && !matches!(self.rest(content + 3).trim_start_matches(' ').as_bytes().first(), None | Some(b'\n')) {
+                    if is_marker
+                        && !matches!(
+                            self.rest(content + 3)
+                                .trim_start_matches(' ')
+                                .as_bytes()
+                                .first(),
+                            None | Some(b'\n')
+                        )
+                    {
                         return None;
                     }
                     if spaces == 0 && rest.starts_with("...") {
@@ -177,7 +189,11 @@ impl<'a> Reader<'a> {
     }
 
     fn item(&mut self, dash: usize, indent: isize) -> Option<Node> {
-        let spaces = self.rest(dash + 1).bytes().take_while(|b| *b == b' ').count();
+        let spaces = self
+            .rest(dash + 1)
+            .bytes()
+            .take_while(|b| *b == b' ')
+            .count();
         let at = dash + 1 + spaces;
         if matches!(self.byte(at), b'\n' | b'#') {
             return self.nested(at, indent, indent + 1);
@@ -258,7 +274,8 @@ impl<'a> Reader<'a> {
         let (start, line) = (self.at, self.line);
         self.skip_line();
         let next = self.next()?;
-        let dash = next.is_some_and(|n| n.indent == indent && !n.is_marker && self.is_dash(n.content));
+        let dash =
+            next.is_some_and(|n| n.indent == indent && !n.is_marker && self.is_dash(n.content));
         (self.at, self.line) = (start, line);
         self.nested(at, indent, indent + isize::from(!dash))
     }
@@ -269,7 +286,8 @@ impl<'a> Reader<'a> {
             quote @ (b'"' | b'\'') => {
                 let (text, end) = self.quoted(at, quote)?;
                 let colon = end + self.rest(end).bytes().take_while(|b| *b == b' ').count();
-                let is_key = self.byte(colon) == b':' && matches!(self.byte(colon + 1), b' ' | b'\n');
+                let is_key =
+                    self.byte(colon) == b':' && matches!(self.byte(colon + 1), b' ' | b'\n');
                 Some(is_key.then_some((text, colon + 1)))
             }
             _ => {
@@ -343,7 +361,11 @@ impl<'a> Reader<'a> {
             let body = &self.text[self.at..end];
             let spaces = body.bytes().take_while(|b| *b == b' ').count();
             if spaces == body.len() && width.is_none_or(|w| spaces <= w) {
-                blank = if width.is_none() && spaces > 0 { return None } else { blank + 1 };
+                blank = if width.is_none() && spaces > 0 {
+                    return None;
+                } else {
+                    blank + 1
+                };
                 self.skip_line();
                 continue;
             }
@@ -433,7 +455,11 @@ impl<'a> Reader<'a> {
         };
         let from = self.skip_spaces(colon + 1);
         let spaced = from > colon + 1 || matches!(self.byte(at), b'"' | b'\'');
-        if self.byte(colon) != b':' || !spaced || entries.len() > SCANNED_TO || entries.entry(&key).is_some() {
+        if self.byte(colon) != b':'
+            || !spaced
+            || entries.len() > SCANNED_TO
+            || entries.entry(&key).is_some()
+        {
             return None;
         }
         let (line, column) = (self.line, self.column(at));
@@ -472,7 +498,10 @@ impl<'a> Reader<'a> {
         let bytes = line.as_bytes();
         let end = (0..bytes.len()).find(|i| match bytes[*i] {
             b',' | b'[' | b']' | b'{' | b'}' => true,
-            b':' => matches!(bytes.get(i + 1), None | Some(b' ' | b',' | b'[' | b']' | b'{' | b'}')),
+            b':' => matches!(
+                bytes.get(i + 1),
+                None | Some(b' ' | b',' | b'[' | b']' | b'{' | b'}')
+            ),
             b'#' => *i > 0 && bytes[i - 1] == b' ',
             _ => false,
         });

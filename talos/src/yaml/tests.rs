@@ -171,7 +171,12 @@ fn places(nodes: &[Node]) -> String {
         match &node.value {
             Value::Scalar(s) if s.kind == Kind::Null => out.push_str("null\n"),
             Value::Scalar(s) => {
-                writeln!(out, "{}:{} {:?} {:?}", node.line, node.column, s.kind, s.text).unwrap();
+                writeln!(
+                    out,
+                    "{}:{} {:?} {:?}",
+                    node.line, node.column, s.kind, s.text
+                )
+                .unwrap();
             }
             Value::Sequence(items) => {
                 // The whole parser gives a list that is not indented the place of its first item.
@@ -213,9 +218,27 @@ fn the_short_way_takes_what_people_write() {
 #[test]
 fn the_short_way_leaves_the_rest_alone() {
     for text in [
-        "a: b\n  c\n", "a: *x\n", "a: &x 1\n", "a: !!str 1\n", "a: >\n  b\n", "? a\n: b\n", "a: [b,\n c]\n",
-        "a: 1\na: 2\n", "a:\tb\n", "\ta: 1\n", "a: b: c\n", "a: \"x\n  y\"\n", "%YAML 1.2\n---\na: 1\n", "a: 1\n...\n",
-        "<<: {a: 1}\n", "a: 1\n  b: 2\n", "- a\n b: 1\n", "a: - b\n", "a: {b: 1, b: 2}\n", "a: @x\n", "just a text\n",
+        "a: b\n  c\n",
+        "a: *x\n",
+        "a: &x 1\n",
+        "a: !!str 1\n",
+        "a: >\n  b\n",
+        "? a\n: b\n",
+        "a: [b,\n c]\n",
+        "a: 1\na: 2\n",
+        "a:\tb\n",
+        "\ta: 1\n",
+        "a: b: c\n",
+        "a: \"x\n  y\"\n",
+        "%YAML 1.2\n---\na: 1\n",
+        "a: 1\n...\n",
+        "<<: {a: 1}\n",
+        "a: 1\n  b: 2\n",
+        "- a\n b: 1\n",
+        "a: - b\n",
+        "a: {b: 1, b: 2}\n",
+        "a: @x\n",
+        "just a text\n",
     ] {
         assert!(plain::parse(text).is_none(), "{text:?}");
     }
