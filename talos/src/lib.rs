@@ -7,6 +7,7 @@
 pub mod client;
 pub mod config;
 pub mod disks;
+pub mod layer;
 pub mod patch;
 pub mod redact;
 mod schema;
