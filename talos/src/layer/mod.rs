@@ -40,6 +40,7 @@ use crate::patch::{PatchError, apply};
 use crate::secrets::Bundle;
 use crate::version::{Contract, Generator};
 use crate::yaml::emit_documents;
+pub(crate) use cel::disk as disk_expression;
 use draft::Draft;
 
 /// All arguments of one node.

@@ -81,7 +81,7 @@ mod tests {
         let error = check("machine:\n    typo: 1\n").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the config, line 2: unknown key machine.typo"
+            "the config, line 2, column 5: unknown key machine.typo (did you mean type?)"
         );
         assert!(matches!(
             check("machine: ["),
