@@ -88,6 +88,7 @@ mod context;
 mod declare;
 mod deferral;
 mod diagnostics;
+pub mod docs;
 pub mod duration;
 mod engine;
 pub mod ephemeral;
@@ -95,6 +96,8 @@ mod families;
 pub mod function;
 mod guard;
 mod identity;
+#[doc(hidden)]
+pub mod in_process;
 #[cfg(feature = "engines")]
 pub mod kit;
 mod leases;

@@ -385,7 +385,8 @@ model! {
     }
 }
 
-struct Toy(Directory);
+#[derive(Default)]
+pub(crate) struct Toy(Directory);
 
 #[async_trait]
 impl Provider for Toy {
@@ -423,6 +424,6 @@ impl Provider for Toy {
 fn main() -> ExitCode {
     tfplugin::serve(
         About::new("example.com/test/toy").log_targets(&["toy"]),
-        Toy(Arc::default()),
+        Toy::default(),
     )
 }
