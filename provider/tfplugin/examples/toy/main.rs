@@ -386,7 +386,7 @@ model! {
 }
 
 #[derive(Default)]
-pub(crate) struct Toy(Directory);
+pub(crate) struct Toy(Directory, ephemeral::Office);
 
 #[async_trait]
 impl Provider for Toy {
@@ -407,7 +407,7 @@ impl Provider for Toy {
     }
 
     fn ephemerals(&self) -> Vec<Arc<dyn EphemeralResource>> {
-        vec![Arc::new(ephemeral::Tickets(Arc::clone(&self.0)))]
+        vec![Arc::new(ephemeral::Tickets(Arc::clone(&self.1)))]
     }
 
     fn actions(&self) -> Vec<Arc<dyn Action>> {
@@ -416,6 +416,7 @@ impl Provider for Toy {
 
     async fn configure(&self, _: &Context, config: &Object, _: &mut Diagnostics) {
         if let Field::Known(directory) = config.at(Config::directory) {
+            self.1.configure(PathBuf::from(&directory));
             self.0.get_or_init(|| directory.into());
         }
     }

@@ -135,10 +135,8 @@ fn function(signature: &Signature) -> Json {
         signature.deprecation().unwrap_or_default(),
     );
     printed.set("return_type", signature.returns().to_json());
-    let (rest, ones): (Vec<_>, Vec<_>) = signature
-        .parameters()
-        .iter()
-        .partition(|p| p.is_variadic());
+    let (rest, ones): (Vec<_>, Vec<_>) =
+        signature.parameters().iter().partition(|p| p.is_variadic());
     if !ones.is_empty() {
         let ones: Vec<_> = ones.into_iter().map(parameter).collect();
         printed.set("parameters", ones);
