@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::engine::blocks::with_empty_blocks;
 use crate::path::Path;
 use crate::schema::{Attribute, Shape};
 use crate::value::{Object, Value};
@@ -42,7 +43,7 @@ fn object(
         };
         (a.name().to_owned(), value)
     };
-    attributes.iter().map(one).collect()
+    with_empty_blocks(attributes, attributes.iter().map(one).collect())
 }
 
 fn attribute(
@@ -163,7 +164,7 @@ pub(crate) fn partial(
             write_only_as_null(a, value).unknown_as_null(),
         )
     };
-    attributes.iter().map(one).collect()
+    with_empty_blocks(attributes, attributes.iter().map(one).collect())
 }
 
 /// A state that a refresh or an import found. What only the state knows is kept from `before`.
@@ -185,7 +186,7 @@ pub(crate) fn refreshed(
             without_unknown(a, &Path::attribute(a.name()), value, found),
         )
     };
-    attributes.iter().map(one).collect()
+    with_empty_blocks(attributes, attributes.iter().map(one).collect())
 }
 
 /// An imported state has the defaults of what only the state knows, so that the first plan has nothing to change there.
