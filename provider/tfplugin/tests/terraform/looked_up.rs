@@ -37,10 +37,7 @@ fn data_sources_are_read(rig: &Rig) {
     let planned = rig
         .plan(&(thing("ab", "") + &thing("cd", "") + late + &look("terraform_data.p.output")))
         .ok();
-    assert!(
-        planned.contains("will be read during apply"),
-        "{planned}"
-    );
+    assert!(planned.contains("will be read during apply"), "{planned}");
     let _ = rig.run(&["apply", "-auto-approve", "-input=false"]).ok();
     let ids = rig.run(&["output", "-json", "ids"]);
     assert_eq!(ids.stdout.trim(), r#"["cd"]"#);
@@ -48,7 +45,10 @@ fn data_sources_are_read(rig: &Rig) {
 
 fn configuration_is_generated_for_what_exists(rig: &Rig) {
     let _ = rig
-        .apply(&thing("a", "  size = 3\n  place = { row = \"r\", shelf = \"s\" }"))
+        .apply(&thing(
+            "a",
+            "  size = 3\n  place = { row = \"r\", shelf = \"s\" }",
+        ))
         .ok();
     let _ = rig.run(&["state", "rm", "toy_thing.a"]).ok();
     rig.write("import {\n  to = toy_thing.a\n  id = \"a\"\n}\n");
@@ -58,7 +58,10 @@ fn configuration_is_generated_for_what_exists(rig: &Rig) {
     assert!(planned.contains("1 to import, 0 to add"), "{planned}");
     let made = fs::read_to_string(rig.path("work/made.tf")).unwrap();
     assert!(made.contains("resource \"toy_thing\" \"a\""), "{made}");
-    assert!(made.contains("size") && !made.contains("revision"), "{made}");
+    assert!(
+        made.contains("size") && !made.contains("revision"),
+        "{made}"
+    );
     let applied = rig.run(&["apply", "-auto-approve", "-input=false"]).ok();
     assert!(applied.contains("1 imported"), "{applied}");
     rig.assert_plan_is_empty();

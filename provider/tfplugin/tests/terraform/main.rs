@@ -63,10 +63,13 @@ fn main() -> ExitCode {
     }
     let seen = Arc::new(Seen::default());
     let mut trials = trials(&engines, &seen);
-    trials.push(Trial::test("support_table_names_what_the_source_has", || {
-        support::check_rows();
-        Ok(())
-    }));
+    trials.push(Trial::test(
+        "support_table_names_what_the_source_has",
+        || {
+            support::check_rows();
+            Ok(())
+        },
+    ));
     let conclusion = libtest_mimic::run(&arguments, trials);
     let whole = conclusion.num_filtered_out == 0 && !arguments.list;
     let ended = conclusion.exit_code();
