@@ -10,12 +10,16 @@ mod toy;
 
 mod actions;
 mod attached;
+mod blocks;
 mod config;
 mod endings;
 mod ephemeral;
 mod functions;
+mod identity;
 mod life;
+mod list;
 mod matrix;
+mod moving;
 mod rig;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +41,10 @@ fn stories() -> impl Iterator<Item = &'static Story> {
         functions::STORIES,
         ephemeral::STORIES,
         actions::STORIES,
+        identity::STORIES,
+        moving::STORIES,
+        list::STORIES,
+        blocks::STORIES,
     ]
     .into_iter()
     .flatten()
