@@ -110,7 +110,7 @@ impl Check<'_> {
         self.found.push(
             Diagnostic::error(summary)
                 .detail(format!(
-                    "There must be {limit} `{at}` blocks, and there are {count}."
+                    "Of `{at}` blocks there must be {limit}, and there are {count}."
                 ))
                 .hint(format!("{hint} `{at}` blocks"))
                 .at(at.clone()),
