@@ -161,7 +161,10 @@ async fn what_is_wrong_is_refused() {
                 Step::plan(thing("  name = \"a\"\n  colour = 1"))
                     .refused(&["Unsupported argument", "\"colour\""]),
             )
-            .step(Step::plan(thing("  name = \"a\"\n  revision = 1")).refused(&["revision"]))
+            .step(
+                Step::plan(thing("  name = \"a\"\n  revision = 1"))
+                    .refused(&["Read-only attribute"]),
+            )
             .step(
                 Step::apply(thing("  name = \"a\"\n  size = 2000\n  mode = \"fast\""))
                     .refused(&["`size` must be between 0 and 1000", "`mode` must be one of"]),

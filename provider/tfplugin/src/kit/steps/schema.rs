@@ -17,7 +17,6 @@ pub(super) struct Attr {
     pub(super) name: String,
     pub(super) ty: Type,
     pub(super) required: bool,
-    pub(super) optional: bool,
     pub(super) computed: bool,
     pub(super) write_only: bool,
     pub(super) nested: Option<(Nesting, Vec<Attr>)>,
@@ -87,7 +86,6 @@ fn attribute(a: &pb::schema::Attribute) -> Result<Attr, String> {
         name: a.name.clone(),
         ty,
         required: a.required,
-        optional: a.optional,
         computed: a.computed,
         write_only: a.write_only,
         nested,
@@ -110,7 +108,6 @@ fn nested_block(b: &pb::schema::NestedBlock) -> Result<Attr, String> {
         name: b.type_name.clone(),
         ty,
         required: b.min_items > 0,
-        optional: b.min_items == 0,
         computed: false,
         write_only: false,
         nested,
@@ -147,7 +144,7 @@ fn block(
         };
         match value {
             Ok(value) => {
-                may_be_set(a, &value, &here, &mut wrong);
+                required(a, &value, &here, &mut wrong);
                 object.put(&a.name, value);
             }
             Err(why) => wrong.extend(why),
@@ -181,7 +178,7 @@ fn nested(a: &Attr, bodies: Vec<Body>, scope: &Scope, at: &Path) -> Result<Value
     }
 }
 
-fn may_be_set(a: &Attr, value: &Value, at: &Path, wrong: &mut Vec<String>) {
+fn required(a: &Attr, value: &Value, at: &Path, wrong: &mut Vec<String>) {
     if a.is_block && a.required && (value.is_null() || *value == Value::List(vec![])) {
         wrong.push(format!(
             "Insufficient {at} blocks: at least one is required."
@@ -190,15 +187,11 @@ fn may_be_set(a: &Attr, value: &Value, at: &Path, wrong: &mut Vec<String>) {
         wrong.push(format!(
             "Missing required argument: the argument \"{at}\" is required, but no definition was found."
         ));
-    } else if !a.required && !a.optional && !value.is_null() {
-        wrong.push(format!(
-            "Invalid Configuration for Read-Only Attribute: cannot set a value for \"{at}\"."
-        ));
     }
     if let (Some((_, inner)), false) = (&a.nested, a.is_block) {
         for (at, object) in objects(value, at) {
             for a in inner {
-                may_be_set(a, object.get(&a.name), &at.clone().attr(&a.name), wrong);
+                required(a, object.get(&a.name), &at.clone().attr(&a.name), wrong);
             }
         }
     }
