@@ -12,7 +12,7 @@ use serde::de::{
 };
 use serde_json::value::RawValue;
 
-use crate::codec::{CodecError, at_index, collected};
+use crate::codec::{CodecError, Missing, at_index, collected};
 use crate::path::Path;
 use crate::value::{Object, Type, Value};
 
@@ -24,15 +24,6 @@ pub(crate) fn from_bytes(bytes: &[u8], ty: &Type) -> Result<Value, CodecError> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| CodecError::Malformed("text that is not UTF-8"))?;
     read(text, ty, Missing::Null, DEPTH_MAX)
-}
-
-/// What an attribute is that the text does not have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// Null: the schema has grown since the state was stored.
-    Null,
-    /// A mistake: the type was stored beside the value.
-    Refused,
 }
 
 fn read(text: &str, ty: &Type, missing: Missing, depth: usize) -> Result<Value, CodecError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rmp::Marker;
 use rmp::encode;
 
-use crate::codec::{CodecError, at_index, collected};
+use crate::codec::{CodecError, Missing, at_index, collected};
 use crate::path::Path;
 use crate::value::{Number, Object, Type, Value};
 
@@ -29,7 +29,11 @@ pub(crate) fn to_bytes(value: &Value, ty: &Type) -> Result<Vec<u8>, CodecError> 
 /// Reads a value of `ty`; the bytes must hold nothing else.
 pub(crate) fn from_bytes(bytes: &[u8], ty: &Type) -> Result<Value, CodecError> {
     let mut rest = bytes;
-    let value = read(&mut rest, ty, DEPTH_MAX)?;
+    let limit = Limit {
+        depth: DEPTH_MAX,
+        missing: Missing::Null,
+    };
+    let value = read(&mut rest, ty, limit)?;
     if rest.is_empty() {
         Ok(value)
     } else {
@@ -133,10 +137,18 @@ enum Token<'a> {
     Extension(i8),
 }
 
-fn read(rest: &mut &[u8], ty: &Type, depth: usize) -> Result<Value, CodecError> {
-    let Some(depth) = depth.checked_sub(1) else {
+/// What a value may cost.
+#[derive(Clone, Copy)]
+struct Limit {
+    depth: usize,
+    missing: Missing,
+}
+
+fn read(rest: &mut &[u8], ty: &Type, limit: Limit) -> Result<Value, CodecError> {
+    let Some(depth) = limit.depth.checked_sub(1) else {
         return Err(CodecError::Malformed("nested too deeply"));
     };
+    let limit = Limit { depth, ..limit };
     match (token(rest)?, ty) {
         (Token::Nil, _) => Ok(Value::Null),
         (Token::Extension(UNKNOWN | UNKNOWN_REFINED), _) => Ok(Value::Unknown),
@@ -149,37 +161,36 @@ fn read(rest: &mut &[u8], ty: &Type, depth: usize) -> Result<Value, CodecError> 
         (Token::Bytes(text), Type::String) => Ok(Value::String(utf8(text)?.to_owned())),
         (Token::Array(len), Type::List(e) | Type::Set(e)) => {
             let elements =
-                (0..len).map(|i| read(rest, e, depth).map_err(|err| err.within(&at_index(i))));
+                (0..len).map(|i| read(rest, e, limit).map_err(|err| err.within(&at_index(i))));
             Ok(collected(ty, elements.collect::<Result<_, _>>()?))
         }
         (Token::Array(len), Type::Tuple(types)) if len == types.len() => {
             let elements = types.iter().enumerate();
             let values =
-                elements.map(|(i, t)| read(rest, t, depth).map_err(|err| err.within(&at_index(i))));
+                elements.map(|(i, t)| read(rest, t, limit).map_err(|err| err.within(&at_index(i))));
             Ok(Value::List(values.collect::<Result<_, _>>()?))
         }
-        (Token::Array(2), Type::Dynamic) => read_dynamic(rest, depth),
+        (Token::Array(2), Type::Dynamic) => read_dynamic(rest, limit),
         (Token::Map(len), Type::Map(e)) => {
             let mut elements = BTreeMap::new();
             for _ in 0..len {
                 let key = key(rest)?.to_owned();
                 let value =
-                    read(rest, e, depth).map_err(|err| err.within(&Path::root().key(&key)))?;
+                    read(rest, e, limit).map_err(|err| err.within(&Path::root().key(&key)))?;
                 elements.insert(key, value);
             }
             Ok(Value::Map(elements))
         }
-        (Token::Map(len), Type::Object(attributes)) => read_object(rest, len, attributes, depth),
+        (Token::Map(len), Type::Object(attributes)) => read_object(rest, len, attributes, limit),
         _ => Err(CodecError::expected(ty)),
     }
 }
 
-/// Every attribute, once each: then what comes out is never much larger than the bytes, whatever type a dynamic value claims.
 fn read_object(
     rest: &mut &[u8],
     len: usize,
     attributes: &BTreeMap<String, Type>,
-    depth: usize,
+    limit: Limit,
 ) -> Result<Value, CodecError> {
     // The host sends attributes in the order of their names, as the schema has them.
     let mut expected = attributes.iter().peekable();
@@ -190,27 +201,32 @@ fn read_object(
         let (name, ty) = next
             .or_else(|| attributes.get_key_value(name))
             .ok_or_else(|| CodecError::Attribute(Path::attribute(name)))?;
-        let value = read(rest, ty, depth).map_err(|err| err.within(&Path::attribute(name)))?;
+        let value = read(rest, ty, limit).map_err(|err| err.within(&Path::attribute(name)))?;
         fields.push((name.clone(), value));
     }
-    let object: Object = fields.into_iter().collect();
-    if object.iter().len() == attributes.len() && len == attributes.len() {
-        Ok(Value::Object(object))
-    } else {
-        Err(CodecError::Malformed(
-            "an object that does not have every attribute once",
-        ))
+    let mut object: Object = fields.into_iter().collect();
+    if object.iter().len() < attributes.len() {
+        if limit.missing == Missing::Refused {
+            return Err(CodecError::Malformed(
+                "an object without all its attributes",
+            ));
+        }
+        for name in attributes.keys() {
+            object.slot(name);
+        }
     }
+    Ok(Value::Object(object))
 }
 
-fn read_dynamic(rest: &mut &[u8], depth: usize) -> Result<Value, CodecError> {
+fn read_dynamic(rest: &mut &[u8], limit: Limit) -> Result<Value, CodecError> {
     let bad = CodecError::Malformed("a dynamic value without type");
     let Token::Bytes(expression) = token(rest)? else {
         return Err(bad);
     };
     let json = serde_json::from_slice(expression).map_err(|_| bad.clone())?;
     let ty = Type::from_json(&json).map_err(|_| bad)?;
-    let value = read(rest, &ty, depth)?;
+    let missing = Missing::Refused;
+    let value = read(rest, &ty, Limit { missing, ..limit })?;
     Ok(Value::Dynamic(Box::new((ty, value))))
 }
 
@@ -379,17 +395,26 @@ mod tests {
     }
 
     #[test]
-    fn objects_have_every_attribute_once() {
+    fn attributes_that_are_left_out_are_null_in_types_of_the_schema_only() {
         let ty = Type::Object(BTreeMap::from([
             ("a".to_owned(), Type::Bool),
             ("b".to_owned(), Type::Bool),
         ]));
-        let check = |bytes: &[u8]| from_bytes(bytes, &ty).is_ok();
-        assert!(check(b"\x82\xa1a\xc3\xa1b\xc2"));
-        assert!(check(b"\x82\xa1b\xc3\xa1a\xc2"), "in any order");
-        assert!(!check(b"\x81\xa1a\xc3"));
-        assert!(!check(b"\x82\xa1a\xc3\xa1a\xc2"));
-        assert!(!check(b"\x82\xa1a\xc3\xa1c\xc2"));
+        let whole = Object::new().with("a", true).with("b", false).into();
+        assert_eq!(
+            from_bytes(b"\x82\xa1b\xc2\xa1a\xc3", &ty),
+            Ok(whole),
+            "any order"
+        );
+        let half = Object::new().with("a", true).with("b", Value::Null).into();
+        assert_eq!(from_bytes(b"\x81\xa1a\xc3", &ty), Ok(half));
+        assert!(from_bytes(b"\x81\xa1c\xc3", &ty).is_err());
+        let dynamic = |fields: &[u8]| {
+            let head = b"\x92\xc4\x17[\"object\",{\"a\":\"bool\"}]".as_slice();
+            from_bytes(&[head, fields].concat(), &Type::Dynamic)
+        };
+        assert!(dynamic(b"\x81\xa1a\xc3").is_ok());
+        assert!(dynamic(b"\x80").is_err());
     }
 
     #[test]
