@@ -19,6 +19,7 @@ use talos::config::Role;
 use talos::layer::{Layer, LayerError, Peers};
 use talos::secrets::Bundle;
 use talos::version::{Contract, Generator};
+use talos::yaml::parse_documents;
 
 const MINORS: std::ops::RangeInclusive<u16> = 6..=13;
 
@@ -114,6 +115,58 @@ fn the_machinery_accepts_every_rendering() {
         all.len(),
         wrong.join("\n")
     );
+}
+
+/// Keys of the main document that 1.14 refuses beside its documents.
+const CONFLICTS: [&[&str]; 20] = [
+    &["machine", "kubelet"],
+    &["machine", "install"],
+    &["machine", "nodeLabels"],
+    &["machine", "nodeTaints"],
+    &["machine", "nodeAnnotations"],
+    &["machine", "sysctls"],
+    &["machine", "sysfs"],
+    &["machine", "kernel"],
+    &["machine", "udev"],
+    &["machine", "network"],
+    &["machine", "registries"],
+    &["machine", "systemDiskEncryption"],
+    &["cluster", "network"],
+    &["cluster", "apiServer"],
+    &["cluster", "controllerManager"],
+    &["cluster", "scheduler"],
+    &["cluster", "proxy"],
+    &["cluster", "discovery"],
+    &["cluster", "inlineManifests"],
+    &["cluster", "allowSchedulingOnControlPlanes"],
+];
+
+/// The machinery of 1.14 cannot be asked: the schema of its documents takes each rendering, and nothing is said twice.
+#[test]
+fn the_newest_layout_says_everything_in_documents() {
+    let contract = Contract::parse("v1.14", Generator::V1_14).unwrap();
+    for role in [Role::ControlPlane, Role::Worker] {
+        for (name, layer) in samples(role, "1.34.0") {
+            let peers = Peers::default();
+            let config = match layer.render(Generator::V1_14, contract, &bundle(14), &peers) {
+                Ok(config) => config,
+                Err(LayerError::Arguments(faults)) => {
+                    let arguments: Vec<&str> = faults.iter().map(|f| f.argument()).collect();
+                    assert_eq!((name, arguments), ("kubelet", vec!["kubelet.extra_mounts"]));
+                    continue;
+                }
+                Err(other) => panic!("{name}: {other}"),
+            };
+            let documents = parse_documents(config.expose()).unwrap();
+            let main = documents
+                .iter()
+                .find(|d| d.at(&["kind"]).is_none())
+                .unwrap();
+            for path in CONFLICTS {
+                assert_eq!(main.at(path), None, "{name}: {path:?}");
+            }
+        }
+    }
 }
 
 /// What the machinery says about each config.
