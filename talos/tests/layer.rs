@@ -65,6 +65,32 @@ fn all() -> Vec<Rendered> {
             }
         }
     }
+    out.extend(talhelper());
+    out
+}
+
+/// A file of talhelper's, with its nodes' patches, as the old cluster that it describes and as a new one.
+fn talhelper() -> Vec<Rendered> {
+    let text = std::fs::read_to_string(data().join("talhelper/talconfig.yaml")).unwrap();
+    let environment = [("domain".to_owned(), "lab.example.org".to_owned())].into();
+    let file = talos::talhelper::read(&text, &environment).unwrap();
+    let mut out = Vec::new();
+    for minor in [6, 13] {
+        let contract = Contract::parse(&format!("v1.{minor}"), Generator::V1_13).unwrap();
+        for node in &file.nodes {
+            let mut layer = node.layer.clone();
+            layer.cluster.kubernetes_version = format!("v1.{}.0", minor + 20);
+            let mut peers = Peers::default();
+            peers.bootd.push("192.168.1.5".parse().unwrap());
+            let config = layer.render(Generator::V1_13, contract, &bundle(minor), &peers);
+            let config =
+                talos::patch::apply(Generator::V1_13, &config.unwrap(), &node.patches).unwrap();
+            out.push(Rendered {
+                id: format!("talhelper-1.{minor}-{}", node.name),
+                result: Ok(config.into_exposed()),
+            });
+        }
+    }
     out
 }
 

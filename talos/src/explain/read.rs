@@ -16,9 +16,9 @@ use crate::yaml::{Node, integer};
 #[path = "read_machine.rs"]
 mod machine;
 #[path = "read_network.rs"]
-mod network;
+pub(crate) mod network;
 #[path = "read_storage.rs"]
-mod storage;
+pub(crate) mod storage;
 
 /// A config's documents.
 pub(super) struct Source<'a> {
@@ -250,7 +250,7 @@ fn disk_expression(text: &str) -> Option<DiskSelector> {
     Some(selector)
 }
 
-pub(super) fn disk_selector(node: &Node) -> DiskSelector {
+pub(crate) fn disk_selector(node: &Node) -> DiskSelector {
     DiskSelector {
         size: text(node, &["size"]),
         name: text(node, &["name"]),
