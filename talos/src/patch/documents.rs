@@ -47,7 +47,7 @@ impl Identity {
     }
 
     /// As Talos prints it.
-    pub(super) fn whole(&self) -> String {
+    pub(crate) fn whole(&self) -> String {
         format!("{}/{}/{}", self.version, self.kind, self.name)
     }
 
@@ -72,7 +72,12 @@ impl Document {
         let line = tree.line;
         let decoded = Decoder::new(Schema::of(generator)).document(tree, &kind);
         match decoded {
-            Ok(root) => Ok(Self { id, kind, root }),
+            Ok(mut root) => {
+                if let Source::Patch(index) = source_name {
+                    root.stamp(u32::try_from(index + 1).unwrap_or(u32::MAX));
+                }
+                Ok(Self { id, kind, root })
+            }
             Err((faults, unknown)) => Err(PatchError::Faults {
                 source_name,
                 theirs: theirs(&id, line, &faults, unknown),

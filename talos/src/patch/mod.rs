@@ -13,6 +13,7 @@ mod json;
 mod merge;
 mod read;
 
+pub(crate) use documents::Document;
 pub use draft::Draft;
 pub use error::{PatchError, Source};
 

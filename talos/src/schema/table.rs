@@ -18,8 +18,12 @@ pub(super) fn read(generator: Generator) -> Schema {
         match words.next() {
             Some("enum") if !line.starts_with(' ') => {
                 let name = words.next().expect("each enum has a name");
+                let texts = words.filter_map(|word| match word.strip_prefix("14:") {
+                    Some(text) => generator.newest().since_1(14).then_some(text),
+                    None => Some(word),
+                });
                 // Read once for each generator, and kept as long as the program runs.
-                names.choices.insert(name, words.collect::<Vec<_>>().leak());
+                names.choices.insert(name, texts.collect::<Vec<_>>().leak());
             }
             Some("type") if !line.starts_with(' ') => {
                 let next = names.structures.len();

@@ -28,6 +28,8 @@ pub struct Node {
     pub column: usize,
     /// Whether it was written in flow style, which only messages repeat.
     pub(crate) flow: bool,
+    /// Which text it came from: 0 is a config or none, n the patch n-1.
+    pub(crate) origin: u32,
     /// The value itself.
     pub value: Value,
 }
@@ -86,7 +88,18 @@ impl Node {
             line,
             column,
             flow: false,
+            origin: 0,
             value,
+        }
+    }
+
+    /// Says of the whole tree which text it came from.
+    pub(crate) fn stamp(&mut self, origin: u32) {
+        self.origin = origin;
+        match &mut self.value {
+            Value::Scalar(_) => {}
+            Value::Sequence(items) => items.iter_mut().for_each(|i| i.stamp(origin)),
+            Value::Mapping(mapping) => mapping.iter_mut().for_each(|e| e.value.stamp(origin)),
         }
     }
 
