@@ -16,7 +16,7 @@ use crate::lifecycle::{Asked, ImportBy};
 use crate::model::Model;
 use crate::runtime::Runtime;
 use crate::schema::Schema;
-use crate::value::Object;
+use crate::value::{Object, Value};
 
 /// How many found resources may wait for the host.
 const AHEAD: usize = 16;
@@ -193,8 +193,7 @@ impl Runtime {
         let mut found = Diagnostics::new();
         engine::validate(&kind.schema, config, engine::WriteOnly::Refused, &mut found);
         let hook = kind.code.validate(config, &mut found);
-        found = crate::runtime::caught(guard::catch(hook).await, found);
-        found
+        crate::runtime::caught(guard::catch(hook).await, found)
     }
 
     /// Lists what exists. Ends after `limit` found resources, or when the receiver is dropped. No limit: all.
@@ -329,14 +328,10 @@ fn softened(diagnostics: Diagnostics) -> impl Iterator<Item = Diagnostic> {
 
 /// An identity as text, for a resource that was given no name.
 fn words(identity: &Object) -> String {
-    let text = |(_, v): (&String, &crate::Value)| match v {
-        crate::Value::String(s) => Some(s.clone()),
-        crate::Value::Number(n) => Some(n.to_string()),
-        _ => None,
+    let text = |(_, v): (&String, &Value)| {
+        let number = || v.as_number().map(ToString::to_string);
+        v.as_str().map(str::to_owned).or_else(number)
     };
-    identity
-        .iter()
-        .filter_map(text)
-        .collect::<Vec<_>>()
-        .join("/")
+    let all: Vec<_> = identity.iter().filter_map(text).collect();
+    all.join("/")
 }
