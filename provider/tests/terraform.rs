@@ -1,4 +1,4 @@
-//! Real Terraform drives the real provider against a bootd in this process. Skipped, loudly, where no `terraform` is on PATH.
+//! A real engine drives the real provider against a bootd in this process. Skipped, loudly, where there is none.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use fake::{Bootd, Install};
 use serde_json::Value as Json;
 use tempfile::TempDir;
+use tfplugin::kit::{Engine, Plugin, Workspace, flat};
 
 const LAB: &str = include_str!("fixtures/lab.tf");
 
@@ -55,6 +56,7 @@ resource "talos_machine_config" "a" {
 "#;
 
 struct Rig {
+    space: Workspace,
     dir: TempDir,
     bootd: Bootd,
 }
@@ -76,44 +78,23 @@ impl Outcome {
     }
 }
 
-/// Terraform breaks lines and draws boxes; messages are compared without that.
-fn flat(text: &str) -> String {
-    text.split_whitespace()
-        .filter(|w| !["│", "╷", "╵"].contains(w))
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 impl Rig {
-    /// A directory where `terraform init` has run, beside a bootd; none where there is no Terraform.
+    /// A directory where `init` has run, beside a bootd; none where there is no engine (`METAL_ENGINE`, else PATH).
     fn new(hcl: &str) -> Option<Self> {
-        if let Err(why) = Command::new("terraform").arg("version").output() {
-            eprintln!("SKIPPED: real Terraform was not run: `terraform` on PATH: {why}");
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let bootd = Bootd::start(dir.path());
-        let rig = Self { dir, bootd };
-        let arch = if cfg!(target_arch = "aarch64") {
-            "arm64"
-        } else {
-            "amd64"
+        let engine = match std::env::var_os("METAL_ENGINE") {
+            Some(path) => Some(Engine::at(path).unwrap()),
+            None => Engine::on_path().into_iter().next(),
         };
-        let version = rig.path(&format!(
-            "mirror/registry.terraform.io/metal/metal/0.1.0/linux_{arch}"
-        ));
-        fs::create_dir_all(&version).unwrap();
-        fs::create_dir_all(rig.path("work")).unwrap();
-        fs::copy(
-            env!("CARGO_BIN_EXE_terraform-provider-metal"),
-            version.join("terraform-provider-metal_v0.1.0"),
-        )
-        .unwrap();
-        let mirror = rig.path("mirror");
-        let rc = format!(
-            "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n"
-        );
-        fs::write(rig.path("terraform.rc"), rc).unwrap();
+        let Some(engine) = engine else {
+            eprintln!("SKIPPED: no engine was run: no METAL_ENGINE, no terraform, no tofu on PATH");
+            return None;
+        };
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let bootd = Bootd::start(dir.path());
+        let binary = env!("CARGO_BIN_EXE_terraform-provider-metal");
+        let plugin = Plugin::new("metal/metal", binary);
+        let space = Workspace::new(engine, &plugin, dir.path()).unwrap();
+        let rig = Self { space, dir, bootd };
         rig.write(hcl);
         rig.run(&["init", "-input=false"]).ok();
         Some(rig)
@@ -128,19 +109,14 @@ impl Rig {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("terraform");
+        let mut command = self.space.command(args);
         command
-            .args(args)
             .arg("-no-color")
-            .current_dir(self.path("work"))
-            .env("TF_CLI_CONFIG_FILE", self.path("terraform.rc"))
             .env("TF_VAR_bundle_file", &self.bootd.bundle)
             .env("TF_LOG_PROVIDER", "TRACE")
             .env("TF_LOG_PATH", self.path("provider.log"))
-            .env("CHECKPOINT_DISABLE", "1")
             .env_remove("METAL_BUNDLE")
-            .env_remove("METAL_BUNDLE_FILE")
-            .env_remove("TF_LOG");
+            .env_remove("METAL_BUNDLE_FILE");
         command
     }
 
@@ -373,32 +349,6 @@ fn secrets_are_nowhere(rig: &Rig) {
         assert!(!text.contains("planted-bmc-password"), "password in {name}");
         assert!(!text.contains(key), "key in {name}");
     }
-}
-
-#[test]
-fn a_node_needs_a_claim_of_its_own() {
-    let unclaimed = NODE.replace(
-        "server_id    = metal_server_claim.a.server_id",
-        "server_id    = metal_server.b1.id",
-    );
-    let start = unclaimed.find("resource \"metal_server_claim\"").unwrap();
-    let end = unclaimed.find("resource \"talos_machine_config\"").unwrap();
-    let bare = format!("{HEAD}{}{}", &unclaimed[..start], &unclaimed[end..]);
-    let Some(rig) = Rig::new(&bare) else { return };
-    let text = rig.plan().failed();
-    assert!(
-        text.contains("Error: Server has no claim")
-            && text.contains("add a metal_server_claim { server_id = \"b1\" }"),
-        "{text}"
-    );
-    let second =
-        NODE[NODE.find("resource \"talos_machine_config\"").unwrap()..].replace("\"a\"", "\"b\"");
-    rig.write(&format!("{HEAD}{NODE}{second}"));
-    let text = rig.plan().failed();
-    assert!(
-        text.contains("Two nodes on one server") && text.contains("both name server \"b1\""),
-        "{text}"
-    );
 }
 
 #[test]

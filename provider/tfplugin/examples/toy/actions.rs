@@ -8,7 +8,7 @@ use tfplugin::{
     Action, Context, Diagnostic, Diagnostics, Field, Object, Progress, async_trait, choices, model,
 };
 
-use crate::Directory;
+use super::Directory;
 
 choices! {
     /// How stamping goes.

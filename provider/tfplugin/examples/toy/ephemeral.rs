@@ -12,7 +12,7 @@ use tfplugin::{
     async_trait, choices, duration, model,
 };
 
-use crate::Directory;
+use super::Directory;
 
 choices! {
     /// How a ticket behaves.

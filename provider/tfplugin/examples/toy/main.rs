@@ -387,7 +387,8 @@ model! {
     }
 }
 
-struct Toy(Directory);
+#[derive(Default)]
+pub(crate) struct Toy(Directory);
 
 #[async_trait]
 impl Provider for Toy {
@@ -438,6 +439,6 @@ impl Provider for Toy {
 fn main() -> ExitCode {
     tfplugin::serve(
         About::new("example.com/test/toy").log_targets(&["toy"]),
-        Toy(Arc::default()),
+        Toy::default(),
     )
 }

@@ -10,7 +10,7 @@ use tfplugin::{
     model,
 };
 
-use crate::{Directory, known};
+use super::{Directory, known};
 
 /// The drawer of things: a mark in it is the file of a `toy_thing`.
 const THINGS: &str = "thing";

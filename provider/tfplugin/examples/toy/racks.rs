@@ -9,7 +9,7 @@ use tfplugin::{
     model,
 };
 
-use crate::{Directory, known};
+use super::{Directory, known};
 
 model! {
     /// What lies on a shelf.

@@ -19,7 +19,9 @@ pub(crate) use blocks::with_empty_blocks;
 pub(crate) use generate::config_of;
 pub(crate) use propose::{follow, mark_unknown, propose};
 pub(crate) use replace::replacements;
-pub(crate) use settle::{only_local_changes, partial, refreshed, settle, with_local_defaults};
+pub(crate) use settle::{
+    only_local_changes, partial, refreshed, settle, with_local_defaults, write_only_as_null,
+};
 pub(crate) use validate::{WriteOnly, validate};
 
 use std::collections::BTreeSet;

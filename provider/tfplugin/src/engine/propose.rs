@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::blocks;
+use crate::engine::settle::default_of;
 use crate::engine::words::{means, partners};
 use crate::path::Path;
 use crate::schema::{Attribute, Nesting, OnUnknown, Schema, Shape};
@@ -30,8 +31,8 @@ fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Va
         return blocks::none_of(a);
     }
     if config.is_null() {
-        return match (&a.default, prior) {
-            (Some(default), _) => default.clone(),
+        return match (default_of(a), prior) {
+            (Some(default), _) => default,
             (None, Some(before)) if a.is_computed() => before.clone(),
             // A null of a dynamic attribute keeps its type.
             (None, _) => config.clone(),

@@ -194,11 +194,17 @@ pub(crate) fn refreshed(
 /// An imported state has the defaults of what only the state knows, so that the first plan has nothing to change there.
 pub(crate) fn with_local_defaults(attributes: &[Attribute], mut state: Object) -> Object {
     for a in attributes.iter().filter(|a| a.local) {
-        if let (true, Some(default)) = (state.get(a.name()).is_null(), &a.default) {
-            state.put(a.name(), default.clone());
+        if let (true, Some(default)) = (state.get(a.name()).is_null(), default_of(a)) {
+            state.put(a.name(), default);
         }
     }
     state
+}
+
+/// What an attribute is where the configuration leaves it out.
+pub(super) fn default_of(a: &Attribute) -> Option<Value> {
+    let default = a.default.clone()?;
+    Some(write_only_as_null(a, default))
 }
 
 /// Do plan and state differ in nothing but what only the state knows? Then there is nothing to do outside.
@@ -213,7 +219,8 @@ pub(crate) fn only_local_changes(
         && Value::Object(planned.clone()).is_wholly_known()
 }
 
-fn write_only_as_null(a: &Attribute, value: Value) -> Value {
+/// The value of an attribute, or of an element of it, without what is write-only inside.
+pub(crate) fn write_only_as_null(a: &Attribute, value: Value) -> Value {
     if a.write_only {
         return Value::Null;
     }

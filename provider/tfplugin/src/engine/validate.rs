@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::engine::propose;
 use crate::path::Path;
-use crate::schema::{Attribute, Items, Nesting, Rule, Schema, Shape};
+use crate::schema::{Attribute, Items, Nesting, Presence, Rule, Schema, Shape};
 use crate::value::{Object, Type, Value};
 
 /// Does the host know write-only attributes?
@@ -44,6 +45,16 @@ impl Check<'_> {
         if value.is_null() {
             return;
         }
+        // Hosts leave this to providers, and what a configuration says must be in the plan.
+        if a.presence() == Presence::Computed {
+            self.found.push(
+                Diagnostic::error("Read-only attribute")
+                    .detail(format!("`{at}` is set by the provider alone."))
+                    .hint("remove it from the configuration")
+                    .at(at.clone()),
+            );
+            return;
+        }
         if a.write_only && self.host == WriteOnly::Refused {
             self.found.push(
                 Diagnostic::error("Write-only attribute not supported")
@@ -61,6 +72,26 @@ impl Check<'_> {
         }
         if let Shape::Nested(nesting, inner) = a.shape() {
             self.nested(*nesting, a, inner, value, at);
+            self.collapse(inner, value, at);
+        }
+    }
+
+    /// The host counts the elements of a set, and a default may make two of them one.
+    fn collapse(&mut self, inner: &[Attribute], value: &Value, at: &Path) {
+        let Value::Set(elements) = value else { return };
+        let filled = elements.iter().map(|e| match e {
+            Value::Object(o) => Value::Object(propose(inner, o, None)),
+            open => open.clone(),
+        });
+        if Value::set(filled).elements().len() < elements.len() {
+            self.found.push(
+                Diagnostic::error("Elements become equal")
+                    .detail(format!(
+                        "Two elements of `{at}` are the same once defaults are filled in."
+                    ))
+                    .hint("remove the one that says less")
+                    .at(at.clone()),
+            );
         }
     }
 

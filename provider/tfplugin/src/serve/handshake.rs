@@ -34,7 +34,7 @@ pub(super) enum Refusal {
     NotAHost,
     /// The host speaks other versions.
     #[error(
-        "This provider speaks plugin protocol {PROTOCOL}; the host offers {offered}.\n\nHint: use Terraform 1.8 or OpenTofu 1.8, or later."
+        "This provider speaks plugin protocol {PROTOCOL}; the host offers {offered}.\n\nHint: use Terraform 1.6 or OpenTofu 1.6, or later."
     )]
     Protocol {
         /// What it offers.

@@ -1,7 +1,9 @@
 //! The process: handshake, channel, signals, end. Only this room prints, reads the environment and exits.
 
 mod handshake;
+mod levels;
 mod log;
+mod request;
 mod socket;
 mod tls;
 
@@ -23,6 +25,8 @@ use crate::resource::Provider;
 use crate::runtime::Runtime;
 use crate::server::{Broker, Controller, Service, Stdio};
 use handshake::Refusal;
+use levels::Levels;
+use request::Requests;
 use socket::Socket;
 
 /// Hosts send and take messages up to this.
@@ -30,6 +34,9 @@ const MESSAGE_MAX_BYTES: usize = i32::MAX as usize;
 
 /// Answers that are on their way when the host says shutdown.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How long a host may take to read why it is refused.
+const REFUSAL_READ_MAX: Duration = Duration::from_millis(300);
 
 /// Hosts kill a plugin two seconds after they have asked it to end.
 const FAREWELL_MAX: Duration = Duration::from_millis(1_600);
@@ -120,9 +127,11 @@ fn run(about: About, provider: impl Provider) -> Result<(), ServeError> {
     let start = if debug {
         Start::Debug
     } else {
-        Start::Plugin(handshake::ask(env)?)
+        Start::Plugin(handshake::ask(env).map_err(told)?)
     };
-    log::install(about.log_targets, env);
+    let variables = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    log::install(Levels::of(about.address, about.log_targets, variables));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -187,6 +196,9 @@ async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result
     };
     let (peers, _directory) = socket.accept(tls);
     let server = Server::builder()
+        .layer(Requests {
+            address: about.address,
+        })
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(1 << 22)
         .add_service(service)
@@ -202,6 +214,17 @@ async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result
     // Late is as bad as never.
     let _ = tokio::time::timeout(FAREWELL_MAX, runtime.close_forgotten()).await;
     Ok(())
+}
+
+/// A host that speaks other versions shows nothing of standard error, but says which version it was offered in vain: it gets the line
+/// that tells, and a moment to read it.
+fn told(refusal: Refusal) -> Refusal {
+    if matches!(refusal, Refusal::Protocol { .. }) {
+        // The host may be gone already.
+        let _ = say(&handshake::line("", None));
+        std::thread::sleep(REFUSAL_READ_MAX);
+    }
+    refusal
 }
 
 /// Writes to standard output, which belongs to the handshake alone.

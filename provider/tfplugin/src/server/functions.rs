@@ -56,7 +56,8 @@ impl Service {
 
 fn argument_of(value: &pb::DynamicValue, ty: &Type) -> Result<Value, FunctionError> {
     let read = match (value.msgpack.as_slice(), value.json.as_slice()) {
-        ([], []) => return Err(FunctionError::new("the host sent nothing for it")),
+        // OpenTofu (1.12.6) sends nothing for null.
+        ([], []) => return Ok(Value::Null),
         ([], text) => json::from_bytes(text, ty),
         (bytes, _) => msgpack::from_bytes(bytes, ty),
     };

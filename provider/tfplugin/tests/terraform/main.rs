@@ -7,35 +7,45 @@
 
 #[path = "../toy/mod.rs"]
 mod toy;
+#[path = "../../examples/toy/main.rs"]
+#[allow(dead_code, unreachable_pub, reason = "its main is for the example")]
+mod toy_provider;
 
 mod actions;
 mod attached;
 mod blocks;
 mod config;
+mod declared;
 mod endings;
 mod ephemeral;
 mod functions;
 mod identity;
 mod life;
 mod list;
+mod looked_up;
 mod matrix;
 mod moving;
 mod rig;
+mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 use tfplugin::kit::Engine;
 
 use matrix::Story;
 use rig::Rig;
+use support::Seen;
 
 /// The stories of every file.
 fn stories() -> impl Iterator<Item = &'static Story> {
     [
         life::STORIES,
+        looked_up::STORIES,
         config::STORIES,
+        declared::STORIES,
         endings::STORIES,
         attached::STORIES,
         functions::STORIES,
@@ -59,10 +69,28 @@ fn main() -> ExitCode {
             default_list().display()
         );
     }
-    libtest_mimic::run(&arguments, trials(&engines)).exit_code()
+    let seen = Arc::new(Seen::default());
+    let mut trials = trials(&engines, &seen);
+    trials.push(Trial::test(
+        "support_table_names_what_the_source_has",
+        || {
+            support::check_rows();
+            Ok(())
+        },
+    ));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let whole = conclusion.num_filtered_out == 0 && !arguments.list;
+    let ended = conclusion.exit_code();
+    match whole.then(|| support::compare(&engines, stories(), &seen)) {
+        Some(Err(why)) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+        Some(Ok(())) | None => ended,
+    }
 }
 
-fn trials(engines: &[Engine]) -> Vec<Trial> {
+fn trials(engines: &[Engine], seen: &Arc<Seen>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for engine in engines {
         for story in stories() {
@@ -70,9 +98,10 @@ fn trials(engines: &[Engine]) -> Vec<Trial> {
                 continue;
             };
             let name = format!("{}::{}", engine.id(), story.name);
-            let engine = engine.clone();
+            let (engine, seen) = (engine.clone(), Arc::clone(seen));
             trials.push(Trial::test(name, move || {
                 run(&Rig::new(&engine));
+                seen.passed(&engine, story);
                 Ok(())
             }));
         }

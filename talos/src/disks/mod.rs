@@ -1,7 +1,16 @@
 //! Which disks a config lets Talos write, read from its merged text.
 //!
 //! Talos overwrites the install disk without asking, and creates its own and the user's volumes on disks that match
-//! their expressions. Whoever allows a wipe must have seen this list. Not here: matching against real disks.
+//! their expressions. Whoever allows a wipe must have seen this list. The install disk itself is chosen by [`select`].
+
+mod select;
+mod size;
+
+pub use select::{
+    Access, Bus, Choice, Disk, DiskKind, Medium, Rejected, Rejection, SelectError, Usb, Wanted,
+    glob, select,
+};
+pub use size::{Operator, SizeCondition, SizeRange, describe_size, parse_size};
 
 use crate::config::MachineConfig;
 use crate::yaml::{Node, ParseError, parse_documents};
