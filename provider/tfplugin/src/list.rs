@@ -284,12 +284,17 @@ impl Runtime {
             .listed_identity(name, told, state, &mut event.diagnostics)
             .await;
         if want == Want::Resources
-            && let Some(identity) = &event.identity
+            && let Some(identity) = event.identity.take()
         {
             event.resource = match one.state {
                 Some(state) => self.complete(name, state, &mut event.diagnostics),
-                None => self.look_up(name, identity, &mut event.diagnostics).await,
+                None => self.look_up(name, &identity, &mut event.diagnostics).await,
             };
+            // A host makes configuration of the object: without one, only the reason is told.
+            match &event.resource {
+                Some(_) => event.identity = Some(identity),
+                None => event.diagnostics.push(not_there(&identity)),
+            }
         }
         if event.display_name.is_empty() {
             event.display_name = event.identity.as_ref().map(words).unwrap_or_default();
@@ -316,6 +321,16 @@ impl Runtime {
         found.extend(softened(read.diagnostics));
         read.state
     }
+}
+
+/// Found, and gone or not to be looked at a moment later.
+fn not_there(identity: &Object) -> Diagnostic {
+    Diagnostic::warning("Resource left out of the list")
+        .detail(format!(
+            "{} was found, and could not be looked at.",
+            words(identity)
+        ))
+        .hint("run the query again")
 }
 
 /// One resource that cannot be looked at is no reason to end the list.
