@@ -107,7 +107,15 @@ impl Runtime {
         if let Some(steps) = way(&steps, version, today) {
             return walk(&steps, &stored, found).map(filled);
         }
-        let state = serde_json::from_slice(text).map_err(|why| stored.unreadable(&why))?;
+        let state: serde_json::Value =
+            serde_json::from_slice(text).map_err(|why| stored.unreadable(&why))?;
+        // Code that indexes a state panics on anything but an object.
+        if state.is_null() {
+            return Ok(None);
+        }
+        if !state.is_object() {
+            return Err(stored.unreadable(&"it is no object"));
+        }
         let state = kind.code.upgrade(version, state)?;
         let text = serde_json::to_vec(&state).map_err(|why| stored.unreadable(&why))?;
         let stored = Stored {

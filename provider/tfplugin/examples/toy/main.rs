@@ -388,7 +388,7 @@ model! {
 }
 
 #[derive(Default)]
-pub(crate) struct Toy(Directory);
+pub(crate) struct Toy(Directory, ephemeral::Office);
 
 #[async_trait]
 impl Provider for Toy {
@@ -417,7 +417,7 @@ impl Provider for Toy {
     }
 
     fn ephemerals(&self) -> Vec<Arc<dyn EphemeralResource>> {
-        vec![Arc::new(ephemeral::Tickets(Arc::clone(&self.0)))]
+        vec![Arc::new(ephemeral::Tickets(Arc::clone(&self.1)))]
     }
 
     fn actions(&self) -> Vec<Arc<dyn Action>> {
@@ -427,6 +427,7 @@ impl Provider for Toy {
     async fn configure(&self, cx: &Context, config: &Object, _: &mut Diagnostics) {
         match config.at(Config::directory) {
             Field::Known(directory) => {
+                self.1.configure(PathBuf::from(&directory));
                 self.0.get_or_init(|| directory.into());
             }
             // A host that cannot wait is told so by the first resource that needs the directory.

@@ -115,11 +115,9 @@ fn write_number(out: &mut Vec<u8>, number: &Number) {
         encode::write_sint(out, small).expect(MEMORY);
         return;
     }
-    let float = number.to_f64();
-    if Number::from_f64(float).as_ref() == Some(number) {
-        encode::write_f64(out, float).expect(MEMORY);
-    } else {
-        encode::write_str(out, &number.to_string()).expect(MEMORY);
+    match number.to_exact_f64() {
+        Some(float) => encode::write_f64(out, float).expect(MEMORY),
+        None => encode::write_str(out, &number.compact()).expect(MEMORY),
     }
 }
 
@@ -171,25 +169,37 @@ fn read(rest: &mut &[u8], ty: &Type, depth: usize) -> Result<Value, CodecError> 
             }
             Ok(Value::Map(elements))
         }
-        (Token::Map(len), Type::Object(attributes)) => {
-            let mut object: Object = attributes
-                .keys()
-                .map(|name| (name.clone(), Value::Null))
-                .collect();
-            for _ in 0..len {
-                let name = key(rest)?;
-                let path = Path::attribute(name);
-                let ty = attributes
-                    .get(name)
-                    .ok_or_else(|| CodecError::Attribute(path.clone()))?;
-                object.put(
-                    name,
-                    read(rest, ty, depth).map_err(|err| err.within(&path))?,
-                );
-            }
-            Ok(Value::Object(object))
-        }
+        (Token::Map(len), Type::Object(attributes)) => read_object(rest, len, attributes, depth),
         _ => Err(CodecError::expected(ty)),
+    }
+}
+
+/// Every attribute, once each: then what comes out is never much larger than the bytes, whatever type a dynamic value claims.
+fn read_object(
+    rest: &mut &[u8],
+    len: usize,
+    attributes: &BTreeMap<String, Type>,
+    depth: usize,
+) -> Result<Value, CodecError> {
+    // The host sends attributes in the order of their names, as the schema has them.
+    let mut expected = attributes.iter().peekable();
+    let mut fields = Vec::with_capacity(attributes.len().min(rest.len()));
+    for _ in 0..len {
+        let name = key(rest)?;
+        let next = expected.next_if(|(n, _)| n.as_str() == name);
+        let (name, ty) = next
+            .or_else(|| attributes.get_key_value(name))
+            .ok_or_else(|| CodecError::Attribute(Path::attribute(name)))?;
+        let value = read(rest, ty, depth).map_err(|err| err.within(&Path::attribute(name)))?;
+        fields.push((name.clone(), value));
+    }
+    let object: Object = fields.into_iter().collect();
+    if object.iter().len() == attributes.len() && len == attributes.len() {
+        Ok(Value::Object(object))
+    } else {
+        Err(CodecError::Malformed(
+            "an object that does not have every attribute once",
+        ))
     }
 }
 
@@ -366,6 +376,44 @@ mod tests {
             to_bytes(&value, &ty).unwrap_err().to_string(),
             "no attribute `b` in the schema"
         );
+    }
+
+    #[test]
+    fn objects_have_every_attribute_once() {
+        let ty = Type::Object(BTreeMap::from([
+            ("a".to_owned(), Type::Bool),
+            ("b".to_owned(), Type::Bool),
+        ]));
+        let check = |bytes: &[u8]| from_bytes(bytes, &ty).is_ok();
+        assert!(check(b"\x82\xa1a\xc3\xa1b\xc2"));
+        assert!(check(b"\x82\xa1b\xc3\xa1a\xc2"), "in any order");
+        assert!(!check(b"\x81\xa1a\xc3"));
+        assert!(!check(b"\x82\xa1a\xc3\xa1a\xc2"));
+        assert!(!check(b"\x82\xa1a\xc3\xa1c\xc2"));
+    }
+
+    #[test]
+    fn lengths_that_lie_cost_nothing() {
+        for bytes in [
+            b"\xdd\xff\xff\xff\xff".as_slice(),
+            b"\xdf\xff\xff\xff\xff",
+            b"\xdb\xff\xff\xff\xffx",
+        ] {
+            for ty in [Type::String, Type::list(Type::Bool), Type::map(Type::Bool)] {
+                assert!(from_bytes(bytes, &ty).is_err());
+            }
+        }
+        // A dynamic value in a dynamic value, and so on.
+        let nested = b"\x92\xc4\x09\"dynamic\"".repeat(100_000);
+        assert!(from_bytes(&nested, &Type::Dynamic).is_err());
+    }
+
+    #[test]
+    fn large_exponents_stay_short() {
+        let number: Number = "-1.5e99999".parse().unwrap();
+        let bytes = to_bytes(&number.clone().into(), &Type::Number).unwrap();
+        assert!(bytes.len() < 20, "{} bytes", bytes.len());
+        assert_eq!(from_bytes(&bytes, &Type::Number), Ok(number.into()));
     }
 
     proptest! {

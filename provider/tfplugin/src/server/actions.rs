@@ -81,7 +81,7 @@ impl Service {
         let name = m.action_type;
         let work = async move { runtime.invoke_in(cx, &name, &config, progress).await };
         let work = tokio::spawn(work.in_current_span());
-        let said = ReceiverStream::new(lines).map(|message| progress_event(message));
+        let said = ReceiverStream::new(lines).map(progress_event);
         let end = stream::once(async move {
             // Until here the stream holds the guard: dropped earlier, it stops the action.
             let done = work.await;
