@@ -344,6 +344,9 @@ impl Runtime {
     }
 
     /// A configuration that would plan nothing against a state.
+    ///
+    /// # Errors
+    /// There is no such resource.
     pub fn generate_config(&self, name: &str, state: &Object) -> Result<Object, Diagnostic> {
         let kind = self.resource(name)?;
         Ok(engine::config_of(&kind.schema, state))

@@ -16,7 +16,7 @@ use crate::lifecycle::{Asked, ImportBy};
 use crate::model::Model;
 use crate::runtime::Runtime;
 use crate::schema::Schema;
-use crate::value::Object;
+use crate::value::{Object, Value};
 
 /// How many found resources may wait for the host.
 const AHEAD: usize = 16;
@@ -193,8 +193,7 @@ impl Runtime {
         let mut found = Diagnostics::new();
         engine::validate(&kind.schema, config, engine::WriteOnly::Refused, &mut found);
         let hook = kind.code.validate(config, &mut found);
-        found = crate::runtime::caught(guard::catch(hook).await, found);
-        found
+        crate::runtime::caught(guard::catch(hook).await, found)
     }
 
     /// Lists what exists. Ends after `limit` found resources, or when the receiver is dropped. No limit: all.
@@ -285,12 +284,17 @@ impl Runtime {
             .listed_identity(name, told, state, &mut event.diagnostics)
             .await;
         if want == Want::Resources
-            && let Some(identity) = &event.identity
+            && let Some(identity) = event.identity.take()
         {
             event.resource = match one.state {
                 Some(state) => self.complete(name, state, &mut event.diagnostics),
-                None => self.look_up(name, identity, &mut event.diagnostics).await,
+                None => self.look_up(name, &identity, &mut event.diagnostics).await,
             };
+            // A host makes configuration of the object: without one, only the reason is told.
+            match &event.resource {
+                Some(_) => event.identity = Some(identity),
+                None => event.diagnostics.push(not_there(&identity)),
+            }
         }
         if event.display_name.is_empty() {
             event.display_name = event.identity.as_ref().map(words).unwrap_or_default();
@@ -319,6 +323,16 @@ impl Runtime {
     }
 }
 
+/// Found, and gone or not to be looked at a moment later.
+fn not_there(identity: &Object) -> Diagnostic {
+    Diagnostic::warning("Resource left out of the list")
+        .detail(format!(
+            "{} was found, and could not be looked at.",
+            words(identity)
+        ))
+        .hint("run the query again")
+}
+
 /// One resource that cannot be looked at is no reason to end the list.
 fn softened(diagnostics: Diagnostics) -> impl Iterator<Item = Diagnostic> {
     diagnostics.into_iter().map(|d| Diagnostic {
@@ -329,14 +343,10 @@ fn softened(diagnostics: Diagnostics) -> impl Iterator<Item = Diagnostic> {
 
 /// An identity as text, for a resource that was given no name.
 fn words(identity: &Object) -> String {
-    let text = |(_, v): (&String, &crate::Value)| match v {
-        crate::Value::String(s) => Some(s.clone()),
-        crate::Value::Number(n) => Some(n.to_string()),
-        _ => None,
+    let text = |(_, v): (&String, &Value)| {
+        let number = || v.as_number().map(ToString::to_string);
+        v.as_str().map(str::to_owned).or_else(number)
     };
-    identity
-        .iter()
-        .filter_map(text)
-        .collect::<Vec<_>>()
-        .join("/")
+    let all: Vec<_> = identity.iter().filter_map(text).collect();
+    all.join("/")
 }

@@ -62,7 +62,7 @@ impl Runtime {
         ty: &Type,
     ) -> Applied {
         let mut found = Diagnostics::new();
-        let work = self.upgraded(name, version, text, ty, &mut found);
+        let work = async { self.upgraded(name, version, text, ty, &mut found) };
         let done = guard::catch(work).await.and_then(|done| done);
         match done {
             Ok(state) => Applied {
@@ -77,7 +77,7 @@ impl Runtime {
         }
     }
 
-    async fn upgraded(
+    fn upgraded(
         &self,
         name: &str,
         version: i64,

@@ -63,6 +63,15 @@ impl Path {
         &self.0
     }
 
+    /// The object that holds what an attribute's path leads to; none for other paths.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        match self.0.split_last() {
+            Some((Step::Attribute(_), rest)) => Some(Self(rest.to_vec())),
+            Some((Step::Key(_) | Step::Index(_), _)) | None => None,
+        }
+    }
+
     /// The attribute of the block that the path starts with.
     #[must_use]
     pub fn first_attribute(&self) -> Option<&str> {

@@ -21,6 +21,8 @@ pub struct Plan {
     pub(crate) planned: Value,
     pub(crate) replace: BTreeSet<Path>,
     pub(crate) touched: bool,
+    /// Set by the resource: nothing changes it any more.
+    pub(crate) settled: BTreeSet<Path>,
     pub(crate) mistakes: Vec<Diagnostic>,
 }
 
@@ -88,7 +90,8 @@ impl Plan {
             .is_none_or(|prior| prior != self.planned_object())
     }
 
-    /// Plans a value that the provider decides and knows already. After apply it must be exactly this one.
+    /// Plans a value that the provider decides and knows already. After apply it must be exactly this one. What is declared to depend on
+    /// it, and was not set itself, becomes "known after apply" where this is a change.
     pub fn set(&mut self, path: impl Into<Path>, value: impl Into<Value>) {
         let (path, mut value) = (path.into(), value.into());
         if let Some(why) = self.refusal(&path) {
@@ -99,7 +102,11 @@ impl Plan {
             value = crate::engine::write_only_as_null(attribute, value);
         }
         match self.planned.place(&path) {
-            Some(place) => *place = value,
+            Some(place) => {
+                *place = value;
+                self.settled.insert(path.clone());
+                self.follow(&path);
+            }
             None => self.mistake(
                 &path,
                 "is planned inside an object that is null, unknown or part of a set",
@@ -139,6 +146,31 @@ impl Plan {
         );
     }
 
+    /// Marks what depends on the value at `path`, in the same object.
+    fn follow(&mut self, path: &Path) {
+        let (Some(prior), Some(parent)) = (&self.prior, path.parent()) else {
+            return;
+        };
+        let attributes = match self.schema.attribute_at(&parent) {
+            Some(a) => a.nested(),
+            None => &self.schema.attributes,
+        };
+        if attributes.iter().all(|a| a.depends_on.is_none()) {
+            return;
+        }
+        let at = |o: &Object| {
+            let whole = Value::Object(o.clone());
+            whole.at_path(&parent).as_object().cloned()
+        };
+        let (Some(config), Some(prior)) = (at(&self.config), at(prior)) else {
+            return;
+        };
+        let settled = |name: &str| self.settled.contains(&parent.clone().attr(name));
+        if let Some(Value::Object(planned)) = self.planned.place(&parent) {
+            crate::engine::follow(attributes, &config, &prior, planned, &settled);
+        }
+    }
+
     fn refusal(&self, path: &Path) -> Option<&'static str> {
         let Some(attribute) = self.schema.attribute_at(path) else {
             return Some("is not in the schema");
@@ -160,5 +192,45 @@ impl Plan {
             Diagnostic::provider_bug(format!("The plan of `{path}` was refused: it {why}."))
                 .at(path.clone()),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::model! {
+        struct Rack {
+            /// Given.
+            name: String = required(),
+            /// Decided.
+            room: i64 = computed().depends_on([]),
+            /// Decided from the room.
+            label: String = computed().depends_on([Rack::room.name()]),
+        }
+    }
+
+    #[test]
+    fn what_depends_on_a_value_that_is_set_follows_it() {
+        let prior = Object::new()
+            .with(Rack::name, "a")
+            .with(Rack::room, 2)
+            .with(Rack::label, "two");
+        let planned = |name: &str| {
+            let config = Object::new().with(Rack::name, name);
+            let schema = Arc::new(Schema::of::<Rack>(""));
+            crate::engine::plan(&schema, Some(prior.clone()), config)
+        };
+        let mut plan = planned("b");
+        assert_eq!(plan.planned_object().get("label"), &"two".into());
+        plan.set(Rack::room, 2);
+        assert_eq!(plan.planned_object().get("label"), &"two".into());
+        plan.set(Rack::room, 3);
+        assert_eq!(plan.planned_object().get("label"), &Value::Unknown);
+        let mut plan = planned("b");
+        plan.set(Rack::label, "three");
+        plan.set(Rack::room, 3);
+        assert_eq!(plan.planned_object().get("label"), &"three".into());
+        assert!(plan.mistakes.is_empty());
     }
 }

@@ -58,7 +58,7 @@ pub fn parse(text: &str) -> Result<u64, BadSize> {
     };
     let places = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| BadSize::Fraction)?);
     let part = digits(fraction)? * scale;
-    if part % places != 0 {
+    if !part.is_multiple_of(places) {
         return Err(BadSize::Fraction);
     }
     u64::try_from(digits(whole)? * scale + part / places).map_err(|_| BadSize::TooLarge)

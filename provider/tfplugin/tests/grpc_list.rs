@@ -145,8 +145,27 @@ async fn failures_come_after_what_was_found() {
     a in main {"drawer":"main","name":"a"} null
     null null error: Provider mistake: The provider panicked in this operation; what it had kept before is in the state. / Hint: this is not caused by the configuration; report it to the provider's developers
     "#);
-    // One that is gone when it is looked up does not end the list.
     let mut unknown = request(&json!({}), 9, false);
     unknown.type_name = "toy_thing".to_owned();
     insta::assert_snapshot!(list(&mut host, unknown).await, @"null null error: Unknown type: This provider has no list resource `toy_thing`. / Hint: run terraform init -upgrade; the state may come from another version of the provider");
+}
+
+/// One that is gone when it is looked up does not end the list, and is not half in it.
+#[tokio::test]
+async fn what_cannot_be_looked_up_is_left_out() {
+    let mut host = Host::start().await;
+    std::fs::create_dir(host.things.path().join("main.a.mark")).unwrap();
+    host.mark("main.b.mark", "b");
+    let listed = list(&mut host, request(&json!({}), 9, true)).await;
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "a in main null null warning: Resource left out of the list: main/a was found, and could not be looked at. / Hint: run the query again",
+            r#"b in main {"drawer":"main","name":"b"} {"drawer":"main","length":1,"name":"b","text":"b"}"#,
+        ]
+    );
+    // Where only identities are wanted, nobody looks.
+    let listed = list(&mut host, request(&json!({}), 9, false)).await;
+    assert_eq!(listed.lines().count(), 2);
 }

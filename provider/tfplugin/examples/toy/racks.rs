@@ -108,6 +108,8 @@ impl Racks {
         let config: Rack = change.config();
         let height = rack.height.known().copied().unwrap_or(1);
         rack.room = (u64::from(height) * 2).into();
+        // The toy has words of its own; the engine keeps the person's where they mean the same.
+        rack.keep = rack.keep.map(|k| format!("{k}0ns"));
         rack.label = format!("room for {}", u64::from(height) * 2).into();
         let writes = before.and_then(|b| b.writes.into_known()).unwrap_or(0);
         rack.writes = (writes + 1).into();
@@ -164,6 +166,7 @@ impl Resource for Racks {
             return Ok(None);
         };
         rack.height = height.parse().ok().into();
+        rack.keep = rack.keep.map(|k| format!("0s{k}"));
         Ok(Some(rack.into()))
     }
 

@@ -4,6 +4,8 @@
 //! [`validate`] checks a configuration, [`config_of`] makes one from a state. Where the host would refuse an answer, these do not give it.
 
 mod blocks;
+#[cfg(test)]
+mod blocks_tests;
 mod generate;
 mod propose;
 mod replace;
@@ -11,10 +13,11 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod words;
 
 pub(crate) use blocks::with_empty_blocks;
 pub(crate) use generate::config_of;
-pub(crate) use propose::{mark_unknown, propose};
+pub(crate) use propose::{follow, mark_unknown, propose};
 pub(crate) use replace::replacements;
 pub(crate) use settle::{
     only_local_changes, partial, refreshed, settle, with_local_defaults, write_only_as_null,
@@ -50,6 +53,7 @@ pub(crate) fn plan(schema: &Arc<Schema>, prior: Option<Object>, config: Object) 
         planned,
         replace: BTreeSet::new(),
         touched: changes,
+        settled: BTreeSet::new(),
         mistakes: Vec::new(),
     }
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::engine::blocks;
 use crate::engine::settle::default_of;
+use crate::engine::words::{means, partners};
 use crate::path::Path;
-use crate::schema::{Attribute, Nesting, OnUnknown, SameIf, Schema, Shape};
+use crate::schema::{Attribute, Nesting, OnUnknown, Schema, Shape};
 use crate::value::{Object, Value};
 
 /// What the configuration declares; elsewhere defaults; elsewhere the state's value where the provider decides; else null.
@@ -51,41 +52,14 @@ fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Va
     }
 }
 
-/// Do state and configuration mean the same, in every element of a collection? The host takes the state's value as a whole or not at all.
-fn means(same: &SameIf, before: &Value, config: &Value) -> bool {
-    let known = |v: &Value| v.is_wholly_known() && !v.is_null();
-    if before == config {
-        return true;
-    }
-    if !known(before) || !known(config) {
-        return false;
-    }
-    if same(before, config) {
-        return true;
-    }
-    match (before, config) {
-        (Value::List(bs), Value::List(cs)) => {
-            bs.len() == cs.len() && bs.iter().zip(cs).all(|(b, c)| means(same, b, c))
-        }
-        (Value::Map(bs), Value::Map(cs)) => {
-            bs.keys().eq(cs.keys()) && bs.values().zip(cs.values()).all(|(b, c)| means(same, b, c))
-        }
-        (Value::Set(bs), Value::Set(cs)) => {
-            let partners = partners(cs, bs, |c, b| means(same, b, c));
-            bs.len() == cs.len() && partners.iter().all(Option::is_some)
-        }
-        _ => false,
-    }
-}
-
 /// Objects of a set have no place. An object that means the same as one of the state is that one; the rest is as the configuration has it.
 fn set_of(inner: &[Attribute], config: &Value, before: &Value) -> Value {
     let Value::Set(elements) = config else {
         return config.clone();
     };
-    let alone = |e: &Value| match e {
-        Value::Object(o) => Value::Object(propose(inner, o, None)),
-        other => other.clone(),
+    let alone = |e: &Value| {
+        e.as_object()
+            .map_or_else(|| e.clone(), |o| Value::Object(propose(inner, o, None)))
     };
     let proposed: Vec<_> = elements.iter().map(alone).collect();
     let same = |p: &Value, b: &Value| match (p, b) {
@@ -95,30 +69,6 @@ fn set_of(inner: &[Attribute], config: &Value, before: &Value) -> Value {
     let partners = partners(&proposed, before.elements(), same);
     let pairs = proposed.iter().zip(partners);
     Value::set(pairs.map(|(p, partner)| partner.unwrap_or(p).clone()))
-}
-
-/// For each element its partner among `before`, each of which is given away once: an equal one first.
-fn partners<'a>(
-    elements: &[Value],
-    before: &'a [Value],
-    same: impl Fn(&Value, &Value) -> bool,
-) -> Vec<Option<&'a Value>> {
-    let mut free: Vec<_> = before.iter().map(Some).collect();
-    let mut give = |at: Option<usize>| at.and_then(|i| free.get_mut(i)).and_then(Option::take);
-    // Sets are sorted.
-    let mut found: Vec<_> = elements
-        .iter()
-        .map(|e| give(before.binary_search(e).ok()))
-        .collect();
-    for (element, partner) in elements.iter().zip(&mut found) {
-        if partner.is_none() {
-            let next = free
-                .iter()
-                .position(|f| f.is_some_and(|b| same(element, b)));
-            *partner = next.and_then(|i| free.get_mut(i)).and_then(Option::take);
-        }
-    }
-    found
 }
 
 /// Puts "known after apply" wherever the provider decides in an update.
@@ -169,7 +119,20 @@ fn mark_dependents(
     prior: &Object,
     planned: &mut Object,
 ) {
-    let decided = |a: &&Attribute| config.get(a.name()).is_null() && a.default.is_none();
+    follow(attributes, config, prior, planned, &|_| false);
+}
+
+/// As [`mark_dependents`], without what is `settled`.
+pub(crate) fn follow(
+    attributes: &[Attribute],
+    config: &Object,
+    prior: &Object,
+    planned: &mut Object,
+    settled: &dyn Fn(&str) -> bool,
+) {
+    let decided = |a: &&Attribute| {
+        config.get(a.name()).is_null() && a.default.is_none() && !settled(a.name())
+    };
     let dependents = attributes.iter().filter(decided);
     let mut waiting: Vec<_> = dependents
         .filter_map(|a| Some((a.name(), a.depends_on.as_deref()?)))

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::engine::blocks::with_empty_blocks;
+use crate::engine::words;
 use crate::path::Path;
 use crate::schema::{Attribute, Shape};
 use crate::value::{Object, Value};
@@ -56,6 +57,7 @@ fn attribute(
     if planned.is_unknown() {
         return without_unknown(a, at, returned, found);
     }
+    let returned = words::keep_attribute(a, planned, returned);
     if returned.is_null() || returned.is_unknown() || returned == *planned {
         return fill(a, at, planned.clone(), found);
     }
@@ -167,7 +169,7 @@ pub(crate) fn partial(
     with_empty_blocks(attributes, attributes.iter().map(one).collect())
 }
 
-/// A state that a refresh or an import found. What only the state knows is kept from `before`.
+/// A state that a refresh or an import found. What only the state knows is kept from `before`, and so are its words for the same.
 pub(crate) fn refreshed(
     attributes: &[Attribute],
     before: &Object,
@@ -179,7 +181,7 @@ pub(crate) fn refreshed(
         let value = if a.local && value.is_null() {
             before.get(a.name()).clone()
         } else {
-            value
+            words::keep_attribute(a, before.get(a.name()), value)
         };
         (
             a.name().to_owned(),

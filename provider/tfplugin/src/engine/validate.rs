@@ -100,7 +100,13 @@ impl Check<'_> {
         let count = match value {
             Value::Unknown => return,
             Value::Object(_) => 1,
-            value => u64::try_from(value.elements().len()).unwrap_or(u64::MAX),
+            Value::List(es) | Value::Set(es) => u64::try_from(es.len()).unwrap_or(u64::MAX),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Map(_)
+            | Value::Dynamic(_) => 0,
         };
         let (summary, limit, hint) = match items.max {
             Some(max) if count > max => ("Too many blocks", format!("at most {max}"), "remove"),

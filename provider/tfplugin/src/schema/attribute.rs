@@ -99,7 +99,7 @@ pub fn optional_computed() -> Attribute {
 }
 
 /// A nested block, as older schemas have them: `disk { … }` where a nested attribute is `disk = { … }`. Its type is a model (one block),
-/// a `Vec` of models or a [`SetOf`](crate::SetOf) them. Nested attributes say more (null, computed, maps): take those for new schemas.
+/// a `Vec` or a [`SetOf`](crate::SetOf) models. Nested attributes say more (null, computed, maps): take those for new schemas.
 #[must_use]
 pub fn block() -> Attribute {
     Attribute {

@@ -154,8 +154,8 @@ fn block(a: &Attribute, items: Items, path: &Path, found: &mut Vec<SchemaMistake
         "a single block is there once or not at all",
     );
     say(
-        contains_dynamic(&Type::list(a.shape().ty())),
-        "a block holds no dynamic type",
+        !single && holds_dynamic(&a.shape().ty()),
+        "repeated blocks hold no dynamic type",
     );
 }
 
@@ -225,6 +225,17 @@ pub(crate) fn contains_dynamic(ty: &Type) -> bool {
     }
 }
 
+/// Is anything in it dynamic? Hosts send lists of such objects as tuples.
+fn holds_dynamic(ty: &Type) -> bool {
+    match ty {
+        Type::List(e) | Type::Set(e) | Type::Map(e) => holds_dynamic(e),
+        Type::Object(fields) => fields.values().any(holds_dynamic),
+        Type::Tuple(es) => es.iter().any(holds_dynamic),
+        Type::Dynamic => true,
+        Type::Bool | Type::Number | Type::String => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,5 +276,51 @@ mod tests {
         ");
         let fine = Schema::new("").attribute(Attribute::of(Name::<i64>::new("n"), "", computed()));
         assert_eq!(fine.mistakes(), Vec::new());
+    }
+
+    crate::model! {
+        struct Inside {
+            /// Plain.
+            name: String = required(),
+            /// A block in an attribute.
+            inner: Vec<Inner> = block(),
+            /// Any.
+            any: crate::Value = optional(),
+        }
+    }
+    crate::model! {
+        struct BadBlocks {
+            /// A block of no objects.
+            words: Vec<String> = block(),
+            /// Blocks by name.
+            named: std::collections::BTreeMap<String, Inner> = block(),
+            /// Two of one.
+            single: Inner = block().max_items(2),
+            /// None at all.
+            none: Vec<Inner> = block().min_items(3).max_items(2),
+            /// Required.
+            must: Vec<Inner> = required().min_items(1),
+            /// An attribute with a block inside.
+            nested: Inside = optional(),
+            /// A block with anything inside.
+            open: Vec<Inside> = block(),
+            /// Seen nowhere.
+            secret: String = optional().write_only(),
+            /// Depends on what is not there.
+            first: String = computed().depends_on(["gone"]),
+            /// Depends on what nobody sees.
+            second: String = computed().depends_on([BadBlocks::secret.name()]),
+            /// Depends and does not.
+            third: String = computed().use_state_for_unknown().depends_on([BadBlocks::words.name()]),
+            /// Not the provider's.
+            fourth: String = optional().depends_on([BadBlocks::words.name()]),
+        }
+    }
+
+    #[test]
+    fn mistakes_of_blocks_and_dependencies_are_found() {
+        let found = Schema::of::<BadBlocks>("").mistakes();
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(found.join("\n"));
     }
 }

@@ -55,6 +55,9 @@ fn fate() -> Panic {
     }
 }
 
+/// How long a host gets to read the last lines of a plugin that crashes.
+const READ_BY_HOST: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// A panic becomes one line, with a backtrace only where the person asks for one. One that ends the process is written as hosts
 /// recognise crashes: a line that starts with `panic: `, and what follows it.
 fn panicked(info: &std::panic::PanicHookInfo<'_>) {
@@ -80,6 +83,8 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
             };
             // One write: lines of other threads do not come between.
             let _ = std::io::stderr().write_all(crash(text, &place, &trace).as_bytes());
+            // The end of the connection must not overtake the lines: a host that sees it first reports a plugin that did not respond.
+            std::thread::sleep(READ_BY_HOST);
             // As Go ends.
             std::process::exit(2);
         }

@@ -73,7 +73,9 @@ impl Table {
             let inner = line.trim().trim_matches('|');
             inner.split('|').map(|c| c.trim().to_owned()).collect()
         };
-        let rows = table.lines().filter(|l| l.starts_with("| "));
+        let rows = table
+            .lines()
+            .filter(|l| l.starts_with("| ") && !l.starts_with("| ---"));
         Self(rows.map(cells).collect())
     }
 
