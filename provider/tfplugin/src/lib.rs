@@ -2,7 +2,7 @@
 //!
 //! The engine around them keeps the host's rules by construction: a plan agrees with the configuration, a state with the plan, nothing
 //! unknown or write-only is stored, and a stopped, failed or panicked operation keeps what it had made ([`Context::checkpoint`]).
-//! No protobuf, no MessagePack, no bytes in a provider's code. Deliberately not here: transports but unix sockets,
+//! No protobuf, no MessagePack, no bytes in a provider's code. Deliberately not here:
 //! state of Terraform before 0.12.
 //!
 //! A whole provider:

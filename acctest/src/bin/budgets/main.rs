@@ -3,6 +3,9 @@
 //! Run it on release builds. It starts the real programs and looks at them from outside: wall time and `/proc`.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+mod codec;
+mod plan;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +28,8 @@ fn main() -> Result<(), Failure> {
         .unwrap_or_default();
     println!("{:<46} {:>10} {:>12}", "what", "budget", "measured");
     provider(&bin)?;
+    values()?;
+    plans(&bin);
     tokio::runtime::Runtime::new()?.block_on(bootd(&bin))
 }
 
@@ -39,7 +44,7 @@ fn provider(bin: &Path) -> Result<(), Failure> {
         .self_signed(&key)?
         .pem();
     let mut times = Vec::new();
-    let mut memory = Vec::new();
+    let (mut memory, mut anonymous) = (Vec::new(), Vec::new());
     for _ in 0..HANDSHAKES {
         let from = Instant::now();
         let mut child = Command::new(bin.join("terraform-provider-metal"))
@@ -58,7 +63,8 @@ fn provider(bin: &Path) -> Result<(), Failure> {
         if !line.starts_with("1|6|unix|") {
             return Err(format!("not a handshake: {line:?}").into());
         }
-        memory.push(resident_kib(&child)?);
+        memory.push(memory_kib(&child, "VmRSS")?);
+        anonymous.push(memory_kib(&child, "RssAnon")?);
         child.kill()?;
         child.wait()?;
     }
@@ -72,7 +78,69 @@ fn provider(bin: &Path) -> Result<(), Failure> {
         "≤ 10 MiB",
         &format!("{:.1} MiB", mib(median(&mut memory))),
     );
+    row(
+        "provider: of it anonymous (median)",
+        "",
+        &format!("{:.1} MiB", mib(median(&mut anonymous))),
+    );
     Ok(())
+}
+
+/// The SDK's codec.
+fn values() -> Result<(), Failure> {
+    let speed = codec::measure()?;
+    let rate = |mb: f64| format!("{mb:.0} MB/s");
+    #[expect(clippy::cast_precision_loss, reason = "about a megabyte")]
+    let size = speed.bytes as f64 / f64::from(1 << 20);
+    row(
+        &format!("SDK: reading an object of {size:.1} MiB"),
+        "≥ 200 MB/s",
+        &rate(speed.read),
+    );
+    row("SDK: writing it", "≥ 200 MB/s", &rate(speed.write));
+    row("SDK: reading its state (JSON)", "", &rate(speed.state));
+    Ok(())
+}
+
+/// Plans of a thousand unchanged resources, ours beside one in Go. Without an engine there is none to measure.
+fn plans(bin: &Path) {
+    let toy = bin.join("examples/toy");
+    let go = bin.with_file_name("peers").join("terraform-provider-time");
+    let ours = "provider \"toy\" { directory = \"things\" }\n\
+                resource \"toy_thing\" \"t\" {\n  count = 1000\n  name  = \"t${count.index}\"\n}";
+    let theirs = "resource \"time_static\" \"t\" { count = 1000 }";
+    for (what, source, binary, hcl, [cpu, memory]) in [
+        ("SDK's toy", "test/toy", toy, ours, ["≤ 100 µs", "≤ 20 MiB"]),
+        (
+            "hashicorp/time (Go)",
+            "hashicorp/time",
+            go,
+            theirs,
+            ["", ""],
+        ),
+    ] {
+        let subject = plan::Subject {
+            source,
+            binary: &binary,
+            hcl,
+        };
+        match plan::measure(&subject) {
+            Ok(cost) => {
+                let micros = cost.micros_per_request;
+                row(
+                    &format!("{what}: CPU per resource RPC in a plan"),
+                    cpu,
+                    &format!("{micros} µs"),
+                );
+                row(
+                    &format!("{what}: peak RSS, 1,000 resources"),
+                    memory,
+                    &format!("{:.1} MiB", mib(cost.peak_kib)),
+                );
+            }
+            Err(why) => println!("SKIPPED: {what}: {why}"),
+        }
+    }
 }
 
 /// Start to serving, and the memory of a bootd that knows a thousand servers and has nothing to do.
@@ -107,7 +175,7 @@ async fn bootd(bin: &Path) -> Result<(), Failure> {
     let filled = fill(dir).await;
     // A minute of nothing would be truer; ten seconds show what stays allocated.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let memory = resident_kib(&child);
+    let memory = memory_kib(&child, "VmRSS");
     child.kill()?;
     child.wait()?;
     filled?;
@@ -202,14 +270,18 @@ async fn fill(dir: &Path) -> Result<(), Failure> {
     }
 }
 
-fn resident_kib(child: &Child) -> Result<u64, Failure> {
+fn memory_kib(child: &Child, what: &str) -> Result<u64, Failure> {
     let path = PathBuf::from(format!("/proc/{}/status", child.id()));
     let status = std::fs::read_to_string(path)?;
+    Ok(status_kib(&status, what).ok_or_else(|| format!("no {what}"))?)
+}
+
+/// A line of a process's status, in KiB.
+fn status_kib(status: &str, what: &str) -> Option<u64> {
     let line = status
         .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
-        .ok_or("no VmRSS")?;
-    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+        .find_map(|l| l.strip_prefix(what)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 fn median<T: Ord + Copy>(values: &mut [T]) -> T {

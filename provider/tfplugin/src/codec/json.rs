@@ -104,24 +104,28 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_bool<E: serde::de::Error>(self, b: bool) -> Result<Value, E> {
-        match self.ty {
-            Type::Bool => Ok(Value::Bool(b)),
-            _ => Err(self.misfit()),
+        if matches!(self.ty, Type::Bool) {
+            Ok(Value::Bool(b))
+        } else {
+            Err(self.misfit())
         }
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
-        match self.ty {
-            Type::String => Ok(Value::String(text.to_owned())),
-            _ => Err(self.misfit()),
+        if matches!(self.ty, Type::String) {
+            Ok(Value::String(text.to_owned()))
+        } else {
+            Err(self.misfit())
         }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut json: A) -> Result<Value, A::Error> {
-        let mut types = match self.ty {
-            Type::List(e) | Type::Set(e) => Types::Same(e),
-            Type::Tuple(es) => Types::Each(es.iter()),
-            _ => return Err(self.misfit()),
+        let mut types = if let Type::List(e) | Type::Set(e) = self.ty {
+            Types::Same(e)
+        } else if let Type::Tuple(es) = self.ty {
+            Types::Each(es.iter())
+        } else {
+            return Err(self.misfit());
         };
         let mut elements = Vec::new();
         while let Some(ty) = types.next() {
@@ -139,19 +143,19 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut json: A) -> Result<Value, A::Error> {
-        match self.ty {
-            Type::Map(ty) => {
-                let mut elements = BTreeMap::new();
-                while let Some(key) = json.next_key::<String>()? {
-                    let value = json.next_value_seed(Seed { ty, ..self });
-                    let value = value.inspect_err(|_| self.within(|| Path::root().key(&key)))?;
-                    elements.insert(key, value);
-                }
-                Ok(Value::Map(elements))
-            }
-            Type::Object(attributes) => self.object(attributes, json),
-            _ => Err(self.misfit()),
+        if let Type::Object(attributes) = self.ty {
+            return self.object(attributes, json);
         }
+        let Type::Map(ty) = self.ty else {
+            return Err(self.misfit());
+        };
+        let mut elements = BTreeMap::new();
+        while let Some(key) = json.next_key::<String>()? {
+            let value = json.next_value_seed(Seed { ty, ..self });
+            let value = value.inspect_err(|_| self.within(|| Path::root().key(&key)))?;
+            elements.insert(key, value);
+        }
+        Ok(Value::Map(elements))
     }
 }
 

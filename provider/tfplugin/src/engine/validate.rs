@@ -79,9 +79,9 @@ impl Check<'_> {
     /// The host counts the elements of a set, and a default may make two of them one.
     fn collapse(&mut self, inner: &[Attribute], value: &Value, at: &Path) {
         let Value::Set(elements) = value else { return };
-        let filled = elements.iter().map(|e| match e {
-            Value::Object(o) => Value::Object(propose(inner, o, None)),
-            open => open.clone(),
+        let filled = elements.iter().map(|e| {
+            let fill = |o: &Object| Value::Object(propose(inner, o, None));
+            e.as_object().map_or_else(|| e.clone(), fill)
         });
         if Value::set(filled).elements().len() < elements.len() {
             self.found.push(

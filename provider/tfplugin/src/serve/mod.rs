@@ -42,9 +42,6 @@ const REFUSAL_READ_MAX: Duration = Duration::from_millis(300);
 /// Hosts kill a plugin two seconds after they have asked it to end.
 const FAREWELL_MAX: Duration = Duration::from_millis(1_600);
 
-/// How often a plugin looks whether its host is still there.
-const HOST_CHECK: Duration = Duration::from_secs(5);
-
 /// Who the plugin is.
 #[derive(Clone, Copy, Debug)]
 pub struct About {

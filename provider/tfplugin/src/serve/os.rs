@@ -4,6 +4,10 @@ use std::io;
 
 use tokio_util::sync::CancellationToken;
 
+/// How often a plugin looks whether its host is still there.
+#[cfg(unix)]
+const HOST_CHECK: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Requests of the operating system to end.
 pub(super) struct Signals {
     #[cfg(unix)]
@@ -66,7 +70,7 @@ impl Signals {
 pub(super) async fn follow_host(end: CancellationToken) {
     let host = std::os::unix::process::parent_id();
     while std::os::unix::process::parent_id() == host {
-        tokio::time::sleep(super::HOST_CHECK).await;
+        tokio::time::sleep(HOST_CHECK).await;
     }
     end.cancel();
 }

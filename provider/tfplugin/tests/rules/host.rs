@@ -47,6 +47,8 @@ pub(crate) struct Attr {
     pub(crate) required: bool,
     pub(crate) computed: bool,
     pub(crate) write_only: bool,
+    /// A nested block: a list or set of blocks is never null.
+    pub(crate) block: bool,
 }
 
 /// One step of a path that a plan named.
@@ -204,8 +206,46 @@ pub(crate) fn object(attrs: &[Attr]) -> Ty {
     )
 }
 
-/// The schema that the provider sent.
-pub(crate) fn attrs(all: &[pb::schema::Attribute]) -> Vec<Attr> {
+/// The block that the provider sent, attributes and nested blocks alike.
+pub(crate) fn members(block: &pb::schema::Block) -> Vec<Attr> {
+    let mut all = attrs(&block.attributes);
+    all.extend(block.block_types.iter().map(nested_block));
+    all
+}
+
+fn nested_block(b: &pb::schema::NestedBlock) -> Attr {
+    use pb::schema::nested_block::NestingMode as Mode;
+    let nesting = match b.nesting() {
+        Mode::Single => NestingMode::Single,
+        Mode::List => NestingMode::List,
+        Mode::Set => NestingMode::Set,
+        other => panic!("blocks as {other:?}"),
+    };
+    let inner = members(b.block.as_ref().unwrap());
+    Attr {
+        name: b.type_name.clone(),
+        ty: arranged(nesting, &inner),
+        nested: Some((nesting, inner)),
+        optional: true,
+        required: false,
+        computed: false,
+        write_only: false,
+        block: true,
+    }
+}
+
+fn arranged(nesting: NestingMode, inner: &[Attr]) -> Ty {
+    let object = object(inner);
+    match nesting {
+        NestingMode::Single => object,
+        NestingMode::List => Ty::List(Box::new(object)),
+        NestingMode::Set => Ty::Set(Box::new(object)),
+        NestingMode::Map => Ty::Map(Box::new(object)),
+        NestingMode::Invalid => panic!("no nesting"),
+    }
+}
+
+fn attrs(all: &[pb::schema::Attribute]) -> Vec<Attr> {
     let one = |a: &pb::schema::Attribute| {
         let nested = a
             .nested_type
@@ -213,16 +253,7 @@ pub(crate) fn attrs(all: &[pb::schema::Attribute]) -> Vec<Attr> {
             .map(|n| (n.nesting(), attrs(&n.attributes)));
         let ty = match &nested {
             None => Ty::from_json(&serde_json::from_slice(&a.r#type).unwrap()),
-            Some((nesting, inner)) => {
-                let object = object(inner);
-                match nesting {
-                    NestingMode::Single => object,
-                    NestingMode::List => Ty::List(Box::new(object)),
-                    NestingMode::Set => Ty::Set(Box::new(object)),
-                    NestingMode::Map => Ty::Map(Box::new(object)),
-                    NestingMode::Invalid => panic!("no nesting"),
-                }
-            }
+            Some((nesting, inner)) => arranged(*nesting, inner),
         };
         Attr {
             name: a.name.clone(),
@@ -232,6 +263,7 @@ pub(crate) fn attrs(all: &[pb::schema::Attribute]) -> Vec<Attr> {
             required: a.required,
             computed: a.computed,
             write_only: a.write_only,
+            block: false,
         }
     };
     all.iter().map(one).collect()

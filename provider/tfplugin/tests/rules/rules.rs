@@ -106,16 +106,41 @@ pub(crate) fn write_only_values(a: &Attr, value: &Val) -> Vec<String> {
     }
 }
 
+/// Lists and sets of blocks that are null.
+fn null_blocks(a: &Attr, value: &Val) -> Vec<String> {
+    let Some((nesting, inner)) = &a.nested else {
+        return Vec::new();
+    };
+    let many = *nesting != NestingMode::Single;
+    let mut found = breach(a.block && many && value.is_null(), || {
+        format!("{}: blocks are null", a.name)
+    });
+    let objects: Vec<&Val> = match value {
+        Val::List(es) | Val::Set(es) => es.iter().collect(),
+        Val::Map(es) => es.values().collect(),
+        single => vec![single],
+    };
+    for object in objects.iter().filter(|o| matches!(o, Val::Object(_))) {
+        found.extend(
+            inner
+                .iter()
+                .flat_map(|i| null_blocks(i, &object.attr(&i.name))),
+        );
+    }
+    found
+}
+
 /// What a state may never hold.
 pub(crate) fn state_breaches(attrs: &[Attr], state: &Val) -> Vec<String> {
     let mut found = breach(!state.wholly_known(), || {
         "something is unknown in the state".into()
     });
-    found.extend(
-        attrs
-            .iter()
-            .flat_map(|a| write_only_values(a, &state.attr(&a.name))),
-    );
+    for a in attrs {
+        found.extend(write_only_values(a, &state.attr(&a.name)));
+        if !state.is_null() {
+            found.extend(null_blocks(a, &state.attr(&a.name)));
+        }
+    }
     found
 }
 

@@ -74,7 +74,7 @@ impl Session {
             .into_inner();
         none("schema", errors(&schemas.diagnostics), &[])?;
         let block = schemas.resource_schemas[NAME].block.as_ref().unwrap();
-        let attrs = host::attrs(&block.attributes);
+        let attrs = host::members(block);
         let ty = host::object(&attrs);
         Ok(Self {
             service: Box::new(service),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tfplugin::schema::{
-    Attribute, Nesting, Presence, Schema, Shape, computed, optional, optional_computed, required,
+    Attribute, Nesting, Presence, Schema, Shape, block, computed, optional, optional_computed,
+    required,
 };
 use tfplugin::{
     Change, Context, Diagnostic, Diagnostics, Failed, Number, Object, Path, Plan, Provider,
@@ -28,20 +29,47 @@ enum Within {
 
 /// A schema without mistakes.
 pub(crate) fn schema(c: &mut Choices<'_>) -> Schema {
-    attributes(c, 2, Within::Block)
+    attributes(c, 2, Within::Block, Holds::Everything)
         .into_iter()
         .fold(Schema::new("Generated."), Schema::attribute)
 }
 
-fn attributes(c: &mut Choices<'_>, depth: u32, within: Within) -> Vec<Attribute> {
+/// What stands in the same place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// The resource itself: attributes of every type, and blocks.
+    Everything,
+    /// A nested block: blocks, but nothing of a dynamic type.
+    Blocks,
+    /// A nested attribute: attributes, and nothing of a dynamic type.
+    Attributes,
+}
+
+fn attributes(c: &mut Choices<'_>, depth: u32, within: Within, holds: Holds) -> Vec<Attribute> {
     let many = 1 + c.pick(NAMES.len());
     NAMES[..many]
         .iter()
-        .map(|name| attribute(c, name, depth, within))
+        .map(|name| attribute(c, name, depth, within, holds))
         .collect()
 }
 
-fn attribute(c: &mut Choices<'_>, name: &str, depth: u32, within: Within) -> Attribute {
+fn attribute(
+    c: &mut Choices<'_>,
+    name: &str,
+    depth: u32,
+    within: Within,
+    holds: Holds,
+) -> Attribute {
+    if holds != Holds::Attributes && depth > 0 && c.rarely(4) {
+        let nesting = c.of(&[Nesting::Single, Nesting::List, Nesting::Set]);
+        let below = if nesting == Nesting::Set {
+            Within::Set
+        } else {
+            within
+        };
+        let inner = attributes(c, depth - 1, below, Holds::Blocks);
+        return Attribute::dynamic(name, Shape::Nested(nesting, inner), block());
+    }
     let all = [
         Presence::Optional,
         Presence::Required,
@@ -66,14 +94,14 @@ fn attribute(c: &mut Choices<'_>, name: &str, depth: u32, within: Within) -> Att
             (_, Nesting::Set) => Within::Set,
             _ => within,
         };
-        Shape::Nested(nesting, attributes(c, depth - 1, below))
+        Shape::Nested(nesting, attributes(c, depth - 1, below, Holds::Attributes))
     } else {
-        Shape::Plain(plain(c, within))
+        Shape::Plain(plain(c, holds))
     };
     modified(c, Attribute::dynamic(name, shape, spec), presence, within)
 }
 
-fn plain(c: &mut Choices<'_>, within: Within) -> Type {
+fn plain(c: &mut Choices<'_>, holds: Holds) -> Type {
     let point = || {
         Type::Object(BTreeMap::from([
             ("p".into(), Type::String),
@@ -95,7 +123,7 @@ fn plain(c: &mut Choices<'_>, within: Within) -> Type {
         Type::Dynamic,
     ];
     // The host takes no dynamic type inside a collection, of objects neither.
-    c.of(if within == Within::Block {
+    c.of(if holds == Holds::Everything {
         &all
     } else {
         &all[..11]

@@ -32,6 +32,12 @@ pub(crate) fn config(attrs: &[Attr], c: &mut Choices<'_>, when: When) -> Val {
 }
 
 fn configured(a: &Attr, c: &mut Choices<'_>, when: When) -> Val {
+    if let (true, Some((nesting, inner))) = (a.block, &a.nested) {
+        if *nesting == NestingMode::Single && c.pick(3) == 0 {
+            return Val::Null;
+        }
+        return arranged(*nesting, c, &mut |c| config(inner, c, when));
+    }
     if !a.optional && !a.required || a.optional && c.pick(3) == 0 {
         return Val::Null;
     }
@@ -53,7 +59,7 @@ fn configured(a: &Attr, c: &mut Choices<'_>, when: When) -> Val {
 pub(crate) fn state(attrs: &[Attr], c: &mut Choices<'_>) -> Val {
     let one = |a: &Attr| {
         let value = match &a.nested {
-            _ if a.write_only || c.rarely(5) => Val::Null,
+            _ if a.write_only || !a.block && c.rarely(5) => Val::Null,
             None => any(&a.ty, c, When::Apply),
             Some((nesting, inner)) => arranged(*nesting, c, &mut |c| state(inner, c)),
         };
