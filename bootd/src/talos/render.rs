@@ -151,7 +151,7 @@ fn means(disks: &DiskMatch, disk: &Disk) -> bool {
         }),
         // Without a disk of its own a volume goes to the system disk, which the install names.
         DiskMatch::Unnamed => false,
-        DiskMatch::Expression(text) => text.trim() != "system_disk",
+        DiskMatch::Expression(text) | DiskMatch::Members(text) => text.trim() != "system_disk",
     }
 }
 

@@ -3,14 +3,17 @@
 //! Talos overwrites the install disk without asking, and creates its own and the user's volumes on disks that match
 //! their expressions. Whoever allows a wipe must have seen this list. The install disk itself is chosen by [`select`].
 
+mod expression;
 mod select;
 mod size;
+mod wipe;
 
 pub use select::{
     Access, Bus, Choice, Disk, DiskKind, Medium, Rejected, Rejection, SelectError, Usb, Wanted,
     glob, select,
 };
 pub use size::{Operator, SizeCondition, SizeRange, describe_size, parse_size};
+pub use wipe::{Certainty, Wiped, wiped};
 
 use crate::config::MachineConfig;
 use crate::yaml::{Node, ParseError, parse_documents};
@@ -47,8 +50,10 @@ pub enum DiskMatch {
     Device(String),
     /// Properties that a disk must have, all of them, as key and glob.
     Selector(Vec<(String, String)>),
-    /// A CEL expression over disks.
+    /// A CEL expression over disks, of which one is taken.
     Expression(String),
+    /// A CEL expression over disks and volumes, all of which become members.
+    Members(String),
     /// The system disk or, without one, any disk: the document names none.
     Unnamed,
 }
@@ -96,15 +101,34 @@ fn main_document(document: &Node, out: &mut Vec<WipeTarget>) {
 fn volume(kind: &str, document: &Node) -> Option<WipeTarget> {
     let writes = matches!(
         kind,
-        "VolumeConfig" | "UserVolumeConfig" | "RawVolumeConfig" | "SwapVolumeConfig"
+        "VolumeConfig"
+            | "UserVolumeConfig"
+            | "RawVolumeConfig"
+            | "SwapVolumeConfig"
+            | "RAIDArrayConfig"
+            | "LVMVolumeGroupConfig"
+            | "UnattendedInstallConfig"
     );
     if !writes {
         return None;
     }
-    let expression = document.text_at(&["provisioning", "diskSelector", "match"]);
-    let disks = expression
-        .filter(|e| !e.is_empty())
-        .map_or(DiskMatch::Unnamed, |e| DiskMatch::Expression(e.to_owned()));
+    // Arrays and volume groups take every volume, and so every disk, that matches.
+    let expression = ["diskSelector", "volumeSelector"]
+        .into_iter()
+        .find_map(|key| document.text_at(&["provisioning", key, "match"]));
+    let disks = match expression.filter(|e| !e.is_empty()) {
+        Some(text) if matches!(kind, "RAIDArrayConfig" | "LVMVolumeGroupConfig") => {
+            DiskMatch::Members(text.to_owned())
+        }
+        Some(text) => DiskMatch::Expression(text.to_owned()),
+        None => DiskMatch::Unnamed,
+    };
+    if kind == "UnattendedInstallConfig" {
+        return Some(WipeTarget {
+            purpose: Purpose::Install,
+            disks,
+        });
+    }
     Some(WipeTarget {
         purpose: Purpose::Volume {
             kind: kind.to_owned(),

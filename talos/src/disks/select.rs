@@ -32,6 +32,8 @@ pub struct Disk {
     pub access: Access,
     /// Whether it can be taken out.
     pub medium: Medium,
+    /// The array of which it is a member (`md0`).
+    pub array: Option<String>,
 }
 
 /// What a disk is.
@@ -383,6 +385,7 @@ mod tests {
             bus: Bus::Internal,
             access: Access::ReadWrite,
             medium: Medium::Fixed,
+            array: None,
         }
     }
 
