@@ -64,6 +64,7 @@ pub(super) fn error(text: &str, names: Names) -> Option<String> {
         Some(_) => Err(parser.here()),
     });
     match (parsed, parser.unknown) {
+        (Err(at), _) if at >= text.len() => Some(show(text, at, UNFINISHED)),
         (Err(at), _) => Some(show(text, at, "Syntax error: mismatched input")),
         (Ok(()), Some((at, name))) => {
             let reason = format!("undeclared reference to '{name}' (in container '')");
@@ -72,6 +73,9 @@ pub(super) fn error(text: &str, names: Names) -> Option<String> {
         (Ok(()), None) => None,
     }
 }
+
+/// What the library says at the end of a text that should go on.
+const UNFINISHED: &str = "Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
 fn show(text: &str, at: usize, reason: &str) -> String {
     let before = &text[..at.min(text.len())];
@@ -122,7 +126,9 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, usize> {
             }
         } else {
             let symbol = SYMBOLS.iter().find(|s| text[at..].starts_with(**s)).ok_or(at)?;
-            (0..symbol.len()).for_each(|_| drop(chars.next()));
+            for _ in 0..symbol.len() {
+                chars.next();
+            }
             out.push((at, Token::Symbol(symbol)));
         }
     }

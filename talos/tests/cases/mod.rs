@@ -9,9 +9,10 @@ use talos::config::{
     Cni, Endpoint, Input, InstallTarget, MachineConfig, RegistryTls, Role, Scheduling, Toggle,
     generate_unchecked,
 };
-use talos::patch::{PatchError, apply, apply_to_text};
+use talos::patch::{Draft, PatchError, apply, apply_to_text};
 use talos::schematic::Schematic;
 use talos::secrets::{Bundle, ClientCertificate, StoredBundle, Talosconfig};
+use talos::validate::{Locality, Rules, Strictness};
 use talos::version::{Contract, Generator};
 
 /// One case.
@@ -200,8 +201,11 @@ impl Case {
         Ok(read.to_yaml(generator).expose().to_owned())
     }
 
-    fn redacted(&self, _generator: Generator, _bundles: Bundles<'_>) -> Answer {
-        Err("not yet".to_owned())
+    fn redacted(&self, generator: Generator, bundles: Bundles<'_>) -> Answer {
+        let config = self.patched(generator, bundles)?;
+        let mut draft = Draft::read(generator, &config).map_err(|e| e.machinery_text())?;
+        draft.redact(&self.value);
+        Ok(draft.write().into_exposed())
     }
 
     fn verdict(&self, generator: Generator, bundles: Bundles<'_>) -> Answer {
@@ -209,13 +213,23 @@ impl Case {
         let mode = match self.mode {
             Some(Mode::Metal) | None => talos::validate::Mode::Metal,
             Some(Mode::Cloud) => talos::validate::Mode::Cloud,
-            Some(Mode::Container) => return Err("not yet".to_owned()),
+            Some(Mode::Container) => talos::validate::Mode::Container,
         };
-        let _ = (self.local, self.strict);
-        let found = talos::validate::validate(generator, &config, mode);
-        let found = found.map_err(|e| e.machinery_text())?;
-        let errors: Vec<String> = found.iter().map(ToString::to_string).collect();
-        Ok(verdict_text(&[], &errors))
+        let rules = Rules {
+            mode,
+            strictness: match self.strict {
+                true => Strictness::Strict,
+                false => Strictness::Lenient,
+            },
+            locality: match self.local {
+                true => Locality::Local,
+                false => Locality::Node,
+            },
+        };
+        let draft = Draft::read(generator, &config).map_err(|e| e.machinery_text())?;
+        let report = draft.validate(rules);
+        let warnings: Vec<String> = report.warnings.iter().map(|w| w.reason.clone()).collect();
+        Ok(verdict_text(&warnings, report.machinery_error()))
     }
 }
 
@@ -229,11 +243,7 @@ fn listed(all: &[String]) -> String {
     format!("{head}\n{items}\n")
 }
 
-fn verdict_text(warnings: &[String], errors: &[String]) -> String {
-    let error = match errors {
-        [] => serde_json::Value::Null,
-        all => listed(all).into(),
-    };
+fn verdict_text(warnings: &[String], error: Option<String>) -> String {
     let answer = serde_json::json!({"warnings": warnings, "error": error});
     format!("{answer:#}\n")
 }
