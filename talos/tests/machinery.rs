@@ -10,17 +10,28 @@ use talos::version::Generator;
 
 #[test]
 fn answers_of_1_14() {
-    let generator = Generator::V1_14;
-    let read = |name: &str| std::fs::read_to_string(folder(generator).join(name)).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder(Generator::V1_14).join(name)).unwrap();
     let exceptions = Exceptions::read(&read("exceptions.txt"));
-    let which = |_: &Case| true;
     let goldens = goldens(&read("goldens.jsonl"));
-    let seen = check(
-        generator,
-        &read("cases.jsonl"),
-        &goldens,
-        &exceptions,
-        which,
-    );
+    let cases = read("cases.jsonl");
+    let seen = check(Generator::V1_14, &cases, &goldens, &exceptions, |_| true);
     assert!(seen > 280, "{seen}");
+}
+
+#[test]
+fn answers_of_1_13() {
+    let folder = folder(Generator::V1_13);
+    let mut cases = String::new();
+    let mut answers = String::new();
+    for entry in std::fs::read_dir(folder.join("cases")).unwrap() {
+        let path = entry.unwrap().path();
+        let golden = folder.join("goldens").join(path.file_name().unwrap());
+        cases.push_str(&std::fs::read_to_string(&path).unwrap());
+        answers.push_str(&std::fs::read_to_string(golden).unwrap());
+    }
+    let exceptions = std::fs::read_to_string(folder.join("exceptions.txt")).unwrap();
+    let exceptions = Exceptions::read(&exceptions);
+    let goldens = goldens(&answers);
+    let seen = check(Generator::V1_13, &cases, &goldens, &exceptions, |_| true);
+    assert!(seen > 1000, "{seen}");
 }

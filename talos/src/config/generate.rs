@@ -370,12 +370,13 @@ impl Plan<'_> {
     fn control_plane(&self) -> Entries {
         let bundle = self.bundle;
         let encryption = match &bundle.etcd_encryption {
-            EtcdEncryption::Secretbox(key) => ("secretboxEncryptionSecret", secret(key)),
-            EtcdEncryption::AesCbc(key) => ("aescbcEncryptionSecret", secret(key)),
+            EtcdEncryption::Secretbox(key) => Some(("secretboxEncryptionSecret", secret(key))),
+            // The machinery forgets the key of a cluster of old: its secrets could not be read any more.
+            EtcdEncryption::AesCbc(_) if self.rigor == Rigor::AsTheMachinery => None,
+            EtcdEncryption::AesCbc(key) => Some(("aescbcEncryptionSecret", secret(key))),
         };
         let service_account = Node::text(STANDARD.encode(bundle.service_account.expose()));
-        vec![
-            encryption,
+        let rest = [
             ("ca", pair(&bundle.kubernetes)),
             ("aggregatorCA", pair(&bundle.aggregator)),
             ("serviceAccount", Node::map([("key", service_account)])),
@@ -386,7 +387,8 @@ impl Plan<'_> {
             ),
             ("proxy", self.proxy()),
             ("scheduler", Node::map(self.image(SCHEDULER))),
-        ]
+        ];
+        encryption.into_iter().chain(rest).collect()
     }
 
     fn cluster_network(&self) -> Node {
