@@ -1,6 +1,7 @@
 //! A config between its texts: read once, patched and validated as it is, written once.
 
 use super::documents::{Document, Identity};
+use super::error::NOTHING;
 use super::json;
 use super::merge::Merger;
 use super::read::{Patch, Step};
@@ -54,6 +55,14 @@ impl Draft {
             generator,
             documents: Vec::with_capacity(trees.len()),
         };
+        if trees.is_empty() {
+            return Err(PatchError::Document {
+                source_name: Source::Config,
+                line: 1,
+                document: String::new(),
+                reason: NOTHING,
+            });
+        }
         for tree in trees {
             let line = tree.line;
             let document = Document::read(generator, tree, Source::Config)?;

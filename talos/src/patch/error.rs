@@ -132,6 +132,11 @@ pub enum PatchError {
     },
 }
 
+/// What a text without any document lacks, in the machinery's words.
+pub(super) const NOTHING: &str = "config not found";
+/// What a document that is no mapping lacks, in the machinery's words.
+pub(super) const NO_DOCUMENT: &str = "expected a YAML document";
+
 /// Which of the texts an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -221,7 +226,14 @@ impl PatchError {
                 document,
                 reason,
                 ..
-            } => format!("error decoding document {document} (line {line}): {reason}"),
+            } => match *reason {
+                NOTHING => NOTHING.to_owned(),
+                NO_DOCUMENT => format!("{NO_DOCUMENT} at line {}", line.max(&1)),
+                reason => {
+                    let line = line.max(&1);
+                    format!("error decoding document {document} (line {line}): {reason}")
+                }
+            },
             Self::UnknownKind {
                 line,
                 kind,

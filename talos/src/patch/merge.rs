@@ -80,6 +80,16 @@ impl<'a> Merger<'a> {
     }
 
     fn structure(&mut self, left: &mut Node, right: Node, index: usize) -> Result<(), PatchError> {
+        let fields = &self.schema.structure(index).fields;
+        let is_pair = |f: &Field| f.kind == Type::Leaf(Leaf::Base64);
+        if !fields.is_empty() && fields.iter().all(is_pair) {
+            // A certificate and its key come together there: what a patch leaves out becomes empty.
+            let absent = right.as_mapping().is_none_or(Mapping::is_empty) && right.line == 0;
+            if !absent {
+                *left = right;
+            }
+            return Ok(());
+        }
         let (Some(left), Value::Mapping(mut right)) = (left.as_mapping_mut(), right.value) else {
             return Ok(());
         };

@@ -2,6 +2,7 @@
 
 use super::delete::{Delete, extract};
 use super::documents::{Document, Identity};
+use super::error::NOTHING;
 use super::json::{self, Operation};
 use super::{PatchError, Source};
 use crate::version::Generator;
@@ -59,7 +60,7 @@ impl Patch {
                 source_name,
                 line: 1,
                 document: String::new(),
-                reason: "config not found",
+                reason: NOTHING,
             });
         }
         Ok(Self::Strategic(steps))

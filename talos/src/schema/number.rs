@@ -1,6 +1,6 @@
 //! Durations, sizes and floating point numbers, read and printed as Go does.
 
-use crate::yaml::{Kind, Node, Scalar};
+use crate::yaml::{Kind, Node};
 
 const UNITS_NS: [(&str, f64); 7] = [
     ("ns", 1.0),
@@ -153,16 +153,48 @@ pub(super) fn print_size(bytes: u64) -> Node {
     }
 }
 
-/// A number of a free-form value in its shortest form.
-pub(super) fn shortest_number(scalar: &Scalar) -> Option<String> {
-    match scalar.kind {
-        Kind::Int => crate::yaml::integer(&scalar.text).map(|n| n.to_string()),
-        Kind::Float => {
-            let value: f64 = scalar.text.replace('_', "").parse().ok()?;
-            Some(print_float(value))
-        }
-        Kind::Null | Kind::Bool | Kind::Timestamp | Kind::Text => None,
+/// The one form of a number, a date or a word of a free-form value; nothing for texts.
+pub(super) fn canonical(kind: Kind, text: &str) -> Option<String> {
+    match kind {
+        Kind::Int => crate::yaml::integer(text).map(|n| n.to_string()),
+        Kind::Float => match text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
+            ".inf" if text.starts_with('-') => Some("-.inf".to_owned()),
+            ".inf" => Some(".inf".to_owned()),
+            ".nan" => Some(".nan".to_owned()),
+            _ => text.replace('_', "").parse().ok().map(print_float),
+        },
+        Kind::Bool => Some(text.to_ascii_lowercase()),
+        Kind::Null => Some("null".to_owned()),
+        Kind::Timestamp => Some(print_time(text)),
+        Kind::Text => None,
     }
+}
+
+/// A date or a time as RFC 3339 has it, with the zone that was written.
+fn print_time(text: &str) -> String {
+    let at = text.find(['T', 't', ' ']);
+    let (date, rest) = text.split_at(at.unwrap_or(text.len()));
+    let padded = |part: &str, sign: char| -> String {
+        let parts: Vec<String> = part.split(sign).map(|p| format!("{p:0>2}")).collect();
+        parts.join(&sign.to_string())
+    };
+    let date = padded(date, '-');
+    let clock = rest.get(1..).unwrap_or_default().trim();
+    if clock.is_empty() {
+        return format!("{date}T00:00:00Z");
+    }
+    let zone_at = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
+    let (clock, zone) = clock.split_at(zone_at);
+    let (clock, fraction) = clock.trim().split_once('.').unwrap_or((clock.trim(), ""));
+    let fraction = match fraction.trim_end_matches('0') {
+        "" => String::new(),
+        digits => format!(".{digits}"),
+    };
+    let zone = match zone {
+        "" | "+00:00" | "-00:00" => "Z",
+        zone => zone,
+    };
+    format!("{date}T{}{fraction}{zone}", padded(clock, ':'))
 }
 
 fn print_float(value: f64) -> String {
@@ -171,7 +203,7 @@ fn print_float(value: f64) -> String {
         .split_once('e')
         .and_then(|(_, e)| e.parse::<i32>().ok())
         .unwrap_or_default();
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return value.to_string();
     }
     let (mantissa, _) = scientific.split_once('e').unwrap_or((&scientific, ""));

@@ -60,6 +60,8 @@ pub struct Entry {
     pub column: usize,
     /// The key's text.
     pub key: String,
+    /// What a plain key means; only free-form values look at it.
+    pub(crate) kind: Kind,
     /// The value.
     pub value: Node,
 }
@@ -233,6 +235,7 @@ impl Entry {
             line: value.line,
             column: value.column,
             key: key.into(),
+            kind: Kind::Text,
             value,
         }
     }

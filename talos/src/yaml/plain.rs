@@ -249,6 +249,7 @@ impl<'a> Reader<'a> {
             entries.push(Entry {
                 line: key_line,
                 column: key_column,
+                kind: self.key_kind(at, &key),
                 key,
                 value,
             });
@@ -299,6 +300,14 @@ impl<'a> Reader<'a> {
                 let usual = is_plain(key) && key != "<<" && key.len() <= KEY_MAX;
                 usual.then(|| Some((key.to_owned(), at + colon + 1)))
             }
+        }
+    }
+
+    /// What a key means: only plain ones mean anything but a text.
+    fn key_kind(&self, at: usize, key: &str) -> Kind {
+        match self.byte(at) {
+            b'"' | b'\'' => Kind::Text,
+            _ => resolve(key),
         }
     }
 
@@ -467,6 +476,7 @@ impl<'a> Reader<'a> {
         entries.push(Entry {
             line,
             column,
+            kind: self.key_kind(at, &key),
             key,
             value,
         });

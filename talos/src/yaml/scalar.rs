@@ -66,7 +66,7 @@ fn number(text: &str) -> Kind {
     let plain = text.replace('_', "");
     if integer(&plain).is_some() {
         Kind::Int
-    } else if is_float(&plain) {
+    } else if is_float(&plain) && plain.parse().is_ok_and(f64::is_finite) {
         Kind::Float
     } else {
         Kind::Text
