@@ -54,7 +54,10 @@ fn main() -> Result<(), Failure> {
         Some(oracle) => theirs(&oracle, &bundles)?,
         None => (None, None),
     };
-    println!("{:<48} {:>10} {:>10} {:>10}", "what", "budget", "measured", "Go");
+    println!(
+        "{:<48} {:>10} {:>10} {:>10}",
+        "what", "budget", "measured", "Go"
+    );
     let alone = median(|| {
         generate(&input, &bundle)?;
         Ok(())
@@ -71,7 +74,12 @@ fn main() -> Result<(), Failure> {
         std::hint::black_box(draft.write());
         Ok(())
     })?;
-    row("secrets file to patched, validated bytes", 0.1, all, theirs.1);
+    row(
+        "secrets file to patched, validated bytes",
+        0.1,
+        all,
+        theirs.1,
+    );
     let read = median(|| {
         Bundle::from_secrets_yaml(&secrets)?;
         Ok(())
@@ -131,7 +139,9 @@ fn row(what: &str, budget: f64, measured: f64, theirs: Option<f64>) {
 
 /// The oracle's own medians: generating alone, and everything.
 fn theirs(oracle: &str, bundles: &str) -> Result<(Option<f64>, Option<f64>), Failure> {
-    let out = Command::new(oracle).args(["bench", bundles, "1"]).output()?;
+    let out = Command::new(oracle)
+        .args(["bench", bundles, "1"])
+        .output()?;
     if !out.status.success() {
         return Err(String::from_utf8_lossy(&out.stderr).into_owned().into());
     }

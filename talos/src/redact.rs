@@ -320,7 +320,8 @@ impl Sweep {
 
     fn clean(&mut self, node: &mut Node) {
         // The longest first, so that no part of a secret is left behind a shorter one.
-        self.forms.sort_by_key(|form| std::cmp::Reverse(form.text.len()));
+        self.forms
+            .sort_by_key(|form| std::cmp::Reverse(form.text.len()));
         self.forms.dedup();
         self.walk(node);
     }
@@ -440,7 +441,10 @@ mod tests {
             let clean = redact(text, &bundle);
             for secret in bundle.secrets() {
                 let secret = secret.expose().trim_end();
-                for form in encodings(secret.as_bytes()).into_iter().chain([secret.to_owned()]) {
+                for form in encodings(secret.as_bytes())
+                    .into_iter()
+                    .chain([secret.to_owned()])
+                {
                     assert!(!clean.contains(&form));
                 }
             }
@@ -481,7 +485,10 @@ cluster:
           contents: 'data: eDpwbGFudGVkLW1hY2hpbmUtdG9rZW46eQ=='
 ";
         let shown = redact(config, &bundle());
-        assert!(!shown.contains("planted") && !shown.contains("cGxhbnRlZC"), "{shown}");
+        assert!(
+            !shown.contains("planted") && !shown.contains("cGxhbnRlZC"),
+            "{shown}"
+        );
         insta::assert_snapshot!(shown, @r#"
         version: ""
         machine:
@@ -513,7 +520,10 @@ cluster:
         apiUrl: grpc://host?jointoken=******&x=1
         "#);
         let hidden = redact_with(config, &bundle(), Contents::Hidden);
-        assert!(!hidden.contains("data:") && !hidden.contains(", kept"), "{hidden}");
+        assert!(
+            !hidden.contains("data:") && !hidden.contains(", kept"),
+            "{hidden}"
+        );
     }
 
     #[test]
@@ -522,6 +532,9 @@ cluster:
         let token = bundle.machine_token.expose();
         let log = format!("GET /?jointoken=planted&x=1 with {token}\n\tno yaml: [");
         let clean = redact(&log, &bundle);
-        assert_eq!(clean, format!("GET /?jointoken={REDACTED}&x=1 with {REDACTED}\n\tno yaml: ["));
+        assert_eq!(
+            clean,
+            format!("GET /?jointoken={REDACTED}&x=1 with {REDACTED}\n\tno yaml: [")
+        );
     }
 }

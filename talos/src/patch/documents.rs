@@ -1,6 +1,5 @@
 //! Documents in their normal form, and who they are.
 
-use super::error::NO_DOCUMENT;
 use super::{PatchError, Source};
 use crate::schema::{Decoder, Fault, Schema, Type, Unknown, nearest};
 use crate::version::Generator;
@@ -101,7 +100,7 @@ fn known_kind(
         reason,
     };
     let Some(mapping) = tree.as_mapping() else {
-        return Err(lacks(NO_DOCUMENT));
+        return Err(lacks("expected a YAML document"));
     };
     let schema = Schema::of(generator);
     let kind = tree.text_at(&["kind"]).unwrap_or_default();
@@ -131,7 +130,6 @@ fn known_kind(
 
 /// Types come before unknown keys there, and unknown keys are shown with all that stands below them.
 fn theirs(id: &Identity, line: usize, faults: &[Fault], unknown: Vec<Unknown>) -> String {
-    let line = line.max(1);
     let head = format!("error decoding document {} (line {line}): ", id.whole());
     let wrong = faults.iter().find(|f| f.is_type());
     if let Some(fault) = wrong {
@@ -146,7 +144,6 @@ fn theirs(id: &Identity, line: usize, faults: &[Fault], unknown: Vec<Unknown>) -
         insert(&mut tree, &parents, entry);
     }
     sort(&mut tree);
-    lists(&mut tree);
     let body = emit_as_written(&tree, Style::V1_13);
     format!("{head}unknown keys found during decoding:\n{body}")
 }
@@ -168,32 +165,22 @@ fn insert(tree: &mut Node, parents: &[String], entry: Entry) {
     }
 }
 
-/// Items of lists stand in the tree as keys like this, until all of them are there.
-fn is_item(key: &str) -> bool {
-    key.starts_with('\0')
-}
-
-/// Lists of the items that have something unknown in them.
-fn lists(tree: &mut Node) {
-    if tree.line != 0 {
+/// Keys of the parents are sorted; what the user wrote keeps its order. Of a list, only the wrong items are shown.
+fn sort(tree: &mut Node) {
+    if tree.line > 0 {
         return;
     }
     let Value::Mapping(mapping) = &mut tree.value else {
         return;
     };
-    mapping.iter_mut().for_each(|e| lists(&mut e.value));
-    if mapping.iter().next().is_some_and(|e| is_item(&e.key)) {
+    let is_item = |key: &str| key.starts_with('[') && key.ends_with(']');
+    let list = mapping.iter().all(|e| is_item(&e.key)) && !mapping.is_empty();
+    if !list {
+        mapping.sort_natural();
+    }
+    mapping.iter_mut().for_each(|e| sort(&mut e.value));
+    if list {
         let items = std::mem::take(mapping).into_iter().map(|e| e.value);
         tree.value = Value::Sequence(items.collect());
-    }
-}
-
-/// Keys of the parents are sorted; what the user wrote keeps its order.
-fn sort(tree: &mut Node) {
-    if tree.line == 0
-        && let Value::Mapping(mapping) = &mut tree.value
-    {
-        mapping.sort_natural();
-        mapping.iter_mut().for_each(|e| sort(&mut e.value));
     }
 }

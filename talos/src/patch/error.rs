@@ -129,13 +129,10 @@ pub enum PatchError {
         left: &'static str,
         /// What the patch has.
         right: &'static str,
+        /// What Talos's own tools say.
+        theirs: String,
     },
 }
-
-/// What a text without any document lacks, in the machinery's words.
-pub(super) const NOTHING: &str = "config not found";
-/// What a document that is no mapping lacks, in the machinery's words.
-pub(super) const NO_DOCUMENT: &str = "expected a YAML document";
 
 /// Which of the texts an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,20 +217,23 @@ impl PatchError {
             }
             Self::Operation { theirs, .. }
             | Self::Faults { theirs, .. }
-            | Self::Delete { theirs, .. } => theirs.clone(),
+            | Self::Delete { theirs, .. }
+            | Self::Mismatch { theirs, .. } => theirs.clone(),
+            Self::Document {
+                line,
+                reason: reason @ "expected a YAML document",
+                ..
+            } => format!("{reason} at line {line}"),
+            Self::Document {
+                reason: reason @ "config not found",
+                ..
+            } => (*reason).to_owned(),
             Self::Document {
                 line,
                 document,
                 reason,
                 ..
-            } => match *reason {
-                NOTHING => NOTHING.to_owned(),
-                NO_DOCUMENT => format!("{NO_DOCUMENT} at line {}", line.max(&1)),
-                reason => {
-                    let line = line.max(&1);
-                    format!("error decoding document {document} (line {line}): {reason}")
-                }
-            },
+            } => format!("error decoding document {document} (line {line}): {reason}"),
             Self::UnknownKind {
                 line,
                 kind,
@@ -249,9 +249,6 @@ impl PatchError {
             Self::Conflict {
                 document, other, ..
             } => format!("conflicting documents: {other} and {document}"),
-            Self::Mismatch { left, right, .. } => {
-                format!("merge type mismatch left {left} right {right}")
-            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::delete::{Delete, extract};
 use super::documents::{Document, Identity};
-use super::error::NOTHING;
 use super::json::{self, Operation};
 use super::{PatchError, Source};
 use crate::version::Generator;
@@ -60,7 +59,7 @@ impl Patch {
                 source_name,
                 line: 1,
                 document: String::new(),
-                reason: NOTHING,
+                reason: "config not found",
             });
         }
         Ok(Self::Strategic(steps))

@@ -14,7 +14,7 @@ pub(crate) struct Decoder<'a> {
 
 /// A key that the table does not have, with what stands below it.
 pub(crate) struct Unknown {
-    /// Keys; an item of a list is a zero byte and its index.
+    /// The keys down to it; an item of a list is its index in brackets.
     pub(crate) parents: Vec<String>,
     pub(crate) entry: Entry,
 }
@@ -136,11 +136,7 @@ impl<'a> Decoder<'a> {
                 value
             };
             if let Some(value) = value {
-                out.push(Entry {
-                    value,
-                    kind: Kind::Text,
-                    ..entry
-                });
+                out.push(Entry { value, ..entry });
             }
         }
         Some(Node::at_place(line, column, Value::Mapping(out)))
@@ -164,7 +160,10 @@ impl<'a> Decoder<'a> {
         let mut out = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             if item.is_null() {
-                out.push(zero_of_null(inner).placed_as(&item));
+                // A null is an item only where items stand behind pointers, or may be anything.
+                if matches!(inner, Type::Pointer(_) | Type::Any) {
+                    out.push(item);
+                }
             } else {
                 self.path.push(Step::Item(index));
                 out.extend(self.value(item, inner));
@@ -210,12 +209,11 @@ impl<'a> Decoder<'a> {
                 nearest: nearest(&entry.key, known),
             },
         });
-        let parents = self.path.iter().map(|step| match step {
-            // No key of a document begins so.
-            Step::Item(index) => format!("\0{index:08}"),
+        let parent = |step: &Step| match step {
+            Step::Item(_) => format!("[{step}]"),
             Step::Field(_) | Step::Key(_) => step.to_string(),
-        });
-        let parents = parents.collect();
+        };
+        let parents = self.path.iter().map(parent).collect();
         self.unknown.push(Unknown { parents, entry });
     }
 
@@ -236,41 +234,29 @@ impl<'a> Decoder<'a> {
         steps.join(".")
     }
 
-    /// A free-form value: numbers and dates in their one form. The keys of the outermost mapping are texts; those
-    /// below keep their kind.
-    fn free_form(&self, node: Node) -> Node {
-        let mut node = canonical(node);
-        if let Some(mapping) = node.as_mapping_mut() {
-            mapping.iter_mut().for_each(|e| e.kind = Kind::Text);
+    /// A free-form value: keys once, numbers in their shortest form.
+    fn free_form(&self, mut node: Node) -> Node {
+        match &mut node.value {
+            Value::Scalar(scalar) => {
+                if let Some(text) = super::shortest(scalar) {
+                    scalar.text = text;
+                }
+            }
+            Value::Sequence(items) => {
+                for item in items {
+                    let taken = std::mem::replace(item, Node::null());
+                    *item = self.free_form(taken);
+                }
+            }
+            Value::Mapping(mapping) => {
+                for entry in mapping.iter_mut() {
+                    let taken = std::mem::replace(&mut entry.value, Node::null());
+                    entry.value = self.free_form(taken);
+                }
+            }
         }
         node
     }
-}
-
-fn canonical(mut node: Node) -> Node {
-    match &mut node.value {
-        Value::Scalar(scalar) => {
-            if let Some(text) = super::number::canonical(scalar.kind, &scalar.text) {
-                scalar.text = text;
-            }
-        }
-        Value::Sequence(items) => {
-            for item in items {
-                let taken = std::mem::replace(item, Node::null());
-                *item = canonical(taken);
-            }
-        }
-        Value::Mapping(mapping) => {
-            for entry in mapping.iter_mut() {
-                if let Some(text) = super::number::canonical(entry.kind, &entry.key) {
-                    entry.key = text;
-                }
-                let taken = std::mem::replace(&mut entry.value, Node::null());
-                entry.value = canonical(taken);
-            }
-        }
-    }
-    node
 }
 
 impl std::fmt::Display for Step {

@@ -1,6 +1,6 @@
 //! Durations, sizes and floating point numbers, read and printed as Go does.
 
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Kind, Node, Scalar};
 
 const UNITS_NS: [(&str, f64); 7] = [
     ("ns", 1.0),
@@ -153,48 +153,44 @@ pub(super) fn print_size(bytes: u64) -> Node {
     }
 }
 
-/// The one form of a number, a date or a word of a free-form value; nothing for texts.
-pub(super) fn canonical(kind: Kind, text: &str) -> Option<String> {
-    match kind {
-        Kind::Int => crate::yaml::integer(text).map(|n| n.to_string()),
-        Kind::Float => match text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
-            ".inf" if text.starts_with('-') => Some("-.inf".to_owned()),
-            ".inf" => Some(".inf".to_owned()),
-            ".nan" => Some(".nan".to_owned()),
-            _ => text.replace('_', "").parse().ok().map(print_float),
-        },
-        Kind::Bool => Some(text.to_ascii_lowercase()),
-        Kind::Null => Some("null".to_owned()),
-        Kind::Timestamp => Some(print_time(text)),
-        Kind::Text => None,
+/// A number or a time of a free-form value in the one form in which it is written.
+pub(crate) fn shortest(scalar: &Scalar) -> Option<String> {
+    match scalar.kind {
+        Kind::Int => crate::yaml::integer(&scalar.text).map(|n| n.to_string()),
+        Kind::Float => {
+            let value: f64 = scalar.text.replace('_', "").parse().ok()?;
+            Some(print_float(value))
+        }
+        Kind::Timestamp => Some(print_time(&scalar.text)),
+        Kind::Null | Kind::Bool | Kind::Text => None,
     }
 }
 
-/// A date or a time as RFC 3339 has it, with the zone that was written.
+/// As RFC 3339 has it: `2001-1-1` to `2001-01-01T00:00:00Z`. The text is known to be a time.
 fn print_time(text: &str) -> String {
-    let at = text.find(['T', 't', ' ']);
-    let (date, rest) = text.split_at(at.unwrap_or(text.len()));
-    let padded = |part: &str, sign: char| -> String {
-        let parts: Vec<String> = part.split(sign).map(|p| format!("{p:0>2}")).collect();
-        parts.join(&sign.to_string())
+    let (date, rest) = text.split_at(text.find([' ', 'T', 't']).unwrap_or(text.len()));
+    let two = |part: &str| format!("{part:0>2}");
+    let date: Vec<String> = date.split('-').map(two).collect();
+    let rest = rest.get(1..).unwrap_or_default();
+    let (clock, zone) = match rest.find(['Z', '+', '-']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, "Z"),
     };
-    let date = padded(date, '-');
-    let clock = rest.get(1..).unwrap_or_default().trim();
-    if clock.is_empty() {
-        return format!("{date}T00:00:00Z");
-    }
-    let zone_at = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
-    let (clock, zone) = clock.split_at(zone_at);
-    let (clock, fraction) = clock.trim().split_once('.').unwrap_or((clock.trim(), ""));
-    let fraction = match fraction.trim_end_matches('0') {
-        "" => String::new(),
-        digits => format!(".{digits}"),
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let clock = if clock.is_empty() { "0:0:0" } else { clock };
+    let clock: Vec<String> = clock.split(':').map(two).collect();
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    let zone = if zone == "+00:00" || zone == "-00:00" {
+        "Z"
+    } else {
+        zone
     };
-    let zone = match zone {
-        "" | "+00:00" | "-00:00" => "Z",
-        zone => zone,
-    };
-    format!("{date}T{}{fraction}{zone}", padded(clock, ':'))
+    format!(
+        "{}T{}{point}{fraction}{zone}",
+        date.join("-"),
+        clock.join(":")
+    )
 }
 
 fn print_float(value: f64) -> String {
@@ -214,6 +210,18 @@ fn print_float(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        for (text, printed) in [
+            ("2001-1-1", "2001-01-01T00:00:00Z"),
+            ("2001-01-01 1:2:3.50", "2001-01-01T01:02:03.5Z"),
+            ("2001-01-01T10:00:00+02:00", "2001-01-01T10:00:00+02:00"),
+            ("2001-01-01t10:00:00.000Z", "2001-01-01T10:00:00Z"),
+        ] {
+            assert_eq!(print_time(text), printed);
+        }
+    }
 
     #[test]
     fn durations_print_as_go_does() {
@@ -252,6 +260,8 @@ mod tests {
             ("1e21", "1e+21"),
             ("1.0", "1"),
             ("1e-7", "1e-07"),
+            ("123456.5", "123456.5"),
+            ("1e6", "1e+06"),
         ] {
             assert_eq!(print_float(text.parse().unwrap()), printed);
         }

@@ -188,10 +188,7 @@ impl Emitter {
     fn mapping(&mut self, mapping: &Mapping, indent: usize, place: Place) {
         for (index, entry) in mapping.iter().enumerate() {
             self.line(indent, index, place);
-            let form = match entry.kind {
-                Kind::Text => form(&entry.key, self.style),
-                Kind::Null | Kind::Bool | Kind::Int | Kind::Float | Kind::Timestamp => Form::Plain,
-            };
+            let form = form(&entry.key, self.style);
             if entry.key.len() > SIMPLE_KEY_MAX || entry.key.contains(LINE_ENDS) {
                 self.out.push_str("? ");
                 self.text(&entry.key, form, deeper(indent, Place::MapValue));

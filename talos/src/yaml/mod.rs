@@ -18,6 +18,7 @@ pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};
 pub(crate) use scalar::{integer, quote_key};
 pub use typed::TypeError;
+pub(crate) use typed::holds_null;
 
 /// A value and the place where it began.
 #[derive(Clone, Debug)]
@@ -60,8 +61,6 @@ pub struct Entry {
     pub column: usize,
     /// The key's text.
     pub key: String,
-    /// What a plain key means; only free-form values look at it.
-    pub(crate) kind: Kind,
     /// The value.
     pub value: Node,
 }
@@ -235,7 +234,6 @@ impl Entry {
             line: value.line,
             column: value.column,
             key: key.into(),
-            kind: Kind::Text,
             value,
         }
     }

@@ -153,7 +153,7 @@ struct Pairs {
 }
 
 enum Key {
-    Name(String, Kind),
+    Name(String),
     /// `<<`: the value's keys come in where they are absent.
     Merge,
 }
@@ -260,7 +260,7 @@ impl Builder {
             Some(Open::Sequence(items)) => items.push(node),
             Some(Open::Mapping(pairs)) => match pairs.key.take() {
                 None => pairs.key = Some((at, key_of(node)?)),
-                Some((at, Key::Name(name, kind))) => pairs.put(at, (name, kind), node)?,
+                Some((at, Key::Name(name))) => pairs.put(at, name, node)?,
                 Some((_, Key::Merge)) => pairs.merges.push(node),
             },
         }
@@ -287,12 +287,7 @@ impl Pairs {
         self.entries.push(entry);
     }
 
-    fn put(
-        &mut self,
-        (line, column): At,
-        (key, kind): (String, Kind),
-        value: Node,
-    ) -> Result<(), ParseError> {
+    fn put(&mut self, (line, column): At, key: String, value: Node) -> Result<(), ParseError> {
         if let Some(first) = self.line_of(&key) {
             return Err(duplicate((line, column), &key, first));
         }
@@ -300,7 +295,6 @@ impl Pairs {
             line,
             column,
             key,
-            kind,
             value,
         });
         Ok(())
@@ -328,7 +322,7 @@ impl Pairs {
 fn key_of(node: Node) -> Result<Key, ParseError> {
     let at = (node.line, node.column);
     match node.value {
-        Value::Scalar(s) => Ok(Key::Name(s.text, s.kind)),
+        Value::Scalar(s) => Ok(Key::Name(s.text)),
         Value::Sequence(_) | Value::Mapping(_) => Err(error(at, "a key must be a single value")),
     }
 }
