@@ -112,3 +112,128 @@ proptest! {
         }
     }
 }
+
+fn single() -> MachineConfig {
+    MachineConfig::new(
+        "machine:\n    type: worker\n    certSANs: [a, b]\n    sysctls:\n        x: y\ncluster: {}\n",
+    )
+}
+
+#[test]
+fn json_patches_follow_the_library_and_not_the_rfc() {
+    let check = |patch: &str, expected: Result<&str, &str>| {
+        let answer = apply(GENERATOR, &single(), &[patch]);
+        match (&answer, expected) {
+            (Ok(config), Ok(part)) => assert!(config.expose().contains(part), "{patch}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            other => panic!("{patch}: {other:?}"),
+        }
+    };
+    check(
+        r#"[{"op": "add", "path": "/machine/certSANs/-1", "value": "c"}]"#,
+        Ok("- b\n        - c"),
+    );
+    check(
+        r#"[{"op": "remove", "path": "/machine/certSANs/-2"}]"#,
+        Ok("certSANs:\n        - b"),
+    );
+    check(
+        "- op: replace\n  path: /machine/sysctls/new\n  value: z\n",
+        Ok("new: z"),
+    );
+    check(
+        "- {op: copy, from: /machine/sysctls, path: ignored/machine/env}",
+        Ok("env:"),
+    );
+    check(
+        "- {op: copy, from: /machine/sysctls, path: /machine/env}",
+        Ok("env:\n        x: \"y\""),
+    );
+    check(
+        "- {op: move, from: /machine/sysctls/x, path: /machine/sysctls/z}",
+        Ok("sysctls:\n        z: \"y\""),
+    );
+    check(
+        "- {op: remove, path: /machine/sysctls/none}",
+        Err("nonexistent key: none"),
+    );
+    check(
+        "- {op: add, path: /machine/none/x, value: 1}",
+        Err("missing path: \"/machine/none/x\""),
+    );
+    check(
+        "- {op: test, path: /machine/type, value: controlplane}",
+        Err("testing value /machine/type failed"),
+    );
+    check("- {op: add, path: '', value: {}}", Err("missing path"));
+    check(
+        "- {op: frobnicate, path: /machine}",
+        Err("Unexpected kind: frobnicate"),
+    );
+    check(
+        "- {op: add, path: /machine/sysctls/a~1b, value: c}",
+        Ok("a/b: c"),
+    );
+    let error = apply(GENERATOR, &config(), &["[]"]).unwrap_err();
+    assert_eq!(
+        error.machinery_text(),
+        "JSON6902 patches are not supported for multi-document machine configuration"
+    );
+}
+
+#[test]
+fn a_patch_is_never_a_file() {
+    for name in ["@/etc/hostname", "/etc/hostname", "patch.yaml"] {
+        assert!(apply(GENERATOR, &single(), &[name]).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_patch_of_several_documents_is_applied_in_order() {
+    let patch = "apiVersion: v1alpha1\nkind: KmsgLogConfig\nname: a\nurl: tcp://1.2.3.4:5\n---\nmachine:\n  sysctls:\n    x:\n      $patch: delete\n---\napiVersion: v1alpha1\nkind: KmsgLogConfig\nname: b\nurl: udp://1.2.3.4:5\n";
+    let patched = apply(GENERATOR, &single(), &[patch]).unwrap();
+    let text = patched.expose();
+    assert!(!text.contains("x: y"), "{text}");
+    assert!(text.find("name: a") < text.find("name: b"), "{text}");
+    let link = "apiVersion: v1alpha1\nkind: LinkConfig\nname: n\n---\napiVersion: v1alpha1\nkind: BondConfig\nname: n\n";
+    let error = apply(GENERATOR, &single(), &[link]).unwrap_err();
+    assert_eq!(
+        error.machinery_text(),
+        "conflicting documents: LinkConfig/n and BondConfig/n"
+    );
+}
+
+#[test]
+fn a_draft_is_what_the_generator_writes() {
+    use crate::config::{Endpoint, Input, Role, generate};
+    use crate::secrets::Bundle;
+    let bundle = include_str!("../../tests/data/bundles/v1.13.yaml");
+    let bundle = Bundle::from_secrets_yaml(bundle).unwrap();
+    for generator in Generator::ALL {
+        for contract in generator.contracts() {
+            for role in [Role::ControlPlane, Role::Worker] {
+                let endpoint = Endpoint::parse("https://10.0.0.1:6443").unwrap();
+                let (_, newest) = contract.kubernetes_minors();
+                let version = format!("1.{newest}.0");
+                let mut input = Input::new(contract, role, "demo", endpoint, &version);
+                input.generator = generator;
+                let draft = Draft::generate(&input, &bundle).unwrap();
+                assert_eq!(draft.write(), generate(&input, &bundle).unwrap());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn no_text_makes_the_patcher_panic(text in "(machine|cluster|- op|apiVersion|kind|\\$patch|path|value|name|[a-z/:{}\\[\\],'\" \n-]|: |\n  ){0,30}") {
+        for base in [config(), single()] {
+            if let Ok(patched) = apply(GENERATOR, &base, &[text.as_str()]) {
+                let _ = crate::validate::validate(GENERATOR, &patched, crate::validate::Mode::Metal);
+            }
+            let _ = apply_to_text(GENERATOR, &base, &[text.as_str()]);
+        }
+    }
+}

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use crate::version::Generator;
 
 pub(crate) use decode::{Decoder, Unknown};
-pub(crate) use encode::{encode, is_zero, zero};
+pub(crate) use encode::{encode, is_zero};
 pub use fault::{Fault, FaultReason};
 pub(crate) use leaf::parse_prefix;
 pub(crate) use number::{Size, parse_duration, parse_size, print_duration, shortest};

@@ -68,8 +68,15 @@ struct Reader<'a> {
 type Maybe<T> = Option<Option<T>>;
 
 impl<'a> Reader<'a> {
+    /// The text from here on; nothing behind its end.
     fn rest(&self, at: usize) -> &'a str {
-        &self.text[at..]
+        self.text.get(at..).unwrap_or_default()
+    }
+
+    /// The rest of the line.
+    fn line_from(&self, at: usize) -> &'a str {
+        let rest = self.rest(at);
+        rest.find('\n').map_or(rest, |end| &rest[..end])
     }
 
     fn byte(&self, at: usize) -> u8 {
@@ -291,7 +298,7 @@ impl<'a> Reader<'a> {
                 Some(is_key.then_some((text, colon + 1)))
             }
             _ => {
-                let line = &self.text[at..self.end_of_line(at)];
+                let line = self.line_from(at);
                 let Some(colon) = colon(line) else {
                     return Some(None);
                 };
@@ -319,7 +326,7 @@ impl<'a> Reader<'a> {
                 Some(node)
             }
             _ => {
-                let line = &self.text[at..self.end_of_line(at)];
+                let line = self.line_from(at);
                 let text = &line[..comment(line)];
                 let text = text.trim_end_matches(' ');
                 if !is_plain(text) || colon(text).is_some() {
@@ -338,7 +345,7 @@ impl<'a> Reader<'a> {
 
     /// Only a comment may follow on the line.
     fn finish_line(&mut self) -> Option<()> {
-        let line = &self.text[self.at..self.end_of_line(self.at)];
+        let line = self.line_from(self.at);
         let rest = line.trim_start_matches(' ');
         let clean = rest.is_empty() || (rest.starts_with('#') && rest.len() < line.len());
         self.skip_line();
@@ -346,7 +353,7 @@ impl<'a> Reader<'a> {
     }
 
     fn literal(&mut self, at: usize, indent: isize) -> Option<Node> {
-        let header = &self.text[at + 1..self.end_of_line(at)];
+        let header = self.line_from(at + 1);
         if !matches!(header, "" | "-" | "+") {
             return None;
         }
@@ -453,6 +460,9 @@ impl<'a> Reader<'a> {
                 (text.to_owned(), end)
             }
         };
+        if self.byte(colon) != b':' {
+            return None;
+        }
         let from = self.skip_spaces(colon + 1);
         let spaced = from > colon + 1 || matches!(self.byte(at), b'"' | b'\'');
         if self.byte(colon) != b':'
@@ -494,7 +504,7 @@ impl<'a> Reader<'a> {
     }
 
     fn flow_plain_end(&self, at: usize) -> usize {
-        let line = &self.text[at..self.end_of_line(at)];
+        let line = self.line_from(at);
         let bytes = line.as_bytes();
         let end = (0..bytes.len()).find(|i| match bytes[*i] {
             b',' | b'[' | b']' | b'{' | b'}' => true,
@@ -510,7 +520,7 @@ impl<'a> Reader<'a> {
 
     /// A quoted text that ends on its line, and the offset behind it.
     fn quoted(&self, at: usize, quote: u8) -> Option<(String, usize)> {
-        let line = &self.text[at + 1..self.end_of_line(at)];
+        let line = self.line_from(at + 1);
         if line.contains('\t') {
             return None;
         }

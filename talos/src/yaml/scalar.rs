@@ -197,6 +197,9 @@ pub(super) fn form(text: &str, style: Style) -> Form {
     if text.is_empty() {
         return Form::Double;
     }
+    if is_simple(text) {
+        return Form::Plain;
+    }
     if text.contains('\n') {
         return if literal_possible(text) {
             Form::Literal
@@ -220,6 +223,14 @@ pub(super) fn form(text: &str, style: Style) -> Form {
     } else {
         Form::Plain
     }
+}
+
+/// The short way for most texts, such as names, paths and base64: they begin with a letter, are longer than any word
+/// with a meaning, and hold nothing that could need quotes.
+fn is_simple(text: &str) -> bool {
+    let inner =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'+' | b'=' | b'.' | b'-' | b'_');
+    text.len() > 5 && text.as_bytes()[0].is_ascii_alphabetic() && text.bytes().all(inner)
 }
 
 fn literal_possible(text: &str) -> bool {

@@ -257,3 +257,67 @@ proptest! {
         check_both_ways(&(lines.join("\n") + "\n"));
     }
 }
+
+#[test]
+fn hostile_texts_are_refused_in_time() {
+    let refused = |text: &str, part: &str| {
+        let error = parse_documents(text).unwrap_err();
+        assert!(error.reason.contains(part), "{error}");
+        assert!(error.line > 0 && error.column > 0, "{error}");
+    };
+    refused(&"a: b\n".repeat(11 << 20), "16 MiB");
+    refused(&"[".repeat(1 << 20), "");
+    refused(&"- ".repeat(1 << 20), "");
+    refused(&"- ".repeat(200), "nested deeper");
+    // One long text, many times.
+    let copies = format!(
+        "a: &a {}\nb: [{}]\n",
+        "x".repeat(1 << 20),
+        "*a, ".repeat(40)
+    );
+    refused(&copies, "aliases make");
+    // Anchors inside anchors: each level holds a copy of all below it.
+    let nested: String = (0..90).map(|n| format!("&a{n} [")).collect();
+    let inner = "1, ".repeat(20_000);
+    refused(
+        &format!("{nested}{inner}{}", "]".repeat(90)),
+        "aliases make",
+    );
+    // Merge keys of merge keys.
+    let merges: String = (0..30)
+        .map(|n| format!("a{}: &a{} {{<<: [*a{n}, *a{n}], k{n}: 1}}\n", n + 1, n + 1))
+        .collect();
+    refused(&format!("a0: &a0 {{x: 1}}\n{merges}"), "aliases make");
+    refused("a:\n\t- b\n", "");
+    refused("a: &a [*a]\n", "");
+    let many: String = (0..60_000).map(|n| format!("k{n}: 1\n")).collect();
+    assert_eq!(
+        parse_documents(&many).unwrap()[0]
+            .as_mapping()
+            .unwrap()
+            .len(),
+        60_000
+    );
+    refused(&format!("{many}k7: 2\n"), "already set at line 8");
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let error = parse_bytes(b"a: b\nc: \xc3\xa9\xff\n").unwrap_err();
+    assert_eq!((error.line, error.column), (2, 5));
+    assert!(parse_bytes("a: b".as_bytes()).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn reading_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[-a:\\[\\]{},&*!|>'\"%@ \n\t#?<~0.1\u{85}\u{feff}é]{0,120}") {
+        let _ = parse_bytes(&bytes);
+        if let Ok(documents) = parse_documents(&text) {
+            for document in documents {
+                emit(&document, Style::V1_13);
+            }
+        }
+    }
+}
