@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bootd_core::id::MachineId;
 use bootd_core::lifecycle::{
-    Action, Admission, Control, Deadlines, Decision, How, Leg, Outcome, PowerState, decide,
+    Action, Admission, Control, Deadlines, Decision, How, Leg, OnDestroy, Outcome, Phase,
+    PowerState, decide,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use power::{PowerControl, Trouble};
 
 use crate::bmc::Target;
-use crate::store::{Record, Store, StoreError, now};
+use crate::store::{Afterwards, Record, Store, StoreError, now};
 
 /// The reconciler of all machines.
 #[derive(Debug)]
@@ -133,6 +134,10 @@ impl<P: PowerControl> Reconciler<P> {
             Decision::Work(actions, reason) => (actions, reason, Turn::Waits),
             Decision::Rest(actions, reason) => (actions, reason, Turn::Rests),
         };
+        if record.machine.phase == Phase::Retired {
+            self.store.forget(id, afterwards(&record)).await?;
+            return Ok(Turn::Gone);
+        }
         if actions.is_empty() {
             if record.machine.reason != reason.to_string() {
                 self.store.record_reason(id, epoch, &reason).await?;
@@ -240,6 +245,18 @@ impl<P: PowerControl> Reconciler<P> {
     async fn target(&self, record: &Record) -> Result<Result<Target, String>, StoreError> {
         power::target(&self.store, &record.machine.id).await
     }
+}
+
+/// A box that should have been turned off and perhaps was not is worth a line after its end.
+fn afterwards(record: &Record) -> Afterwards {
+    let m = &record.machine;
+    let off = m.power.is_some_and(|p| p.state == PowerState::Off);
+    if m.on_destroy == OnDestroy::Release || m.control == Control::Manual || off {
+        return Afterwards::Nothing;
+    }
+    let text = format!("{}: {}", m.phase, m.reason);
+    tracing::warn!(machine = %m.id, text, "a server is forgotten");
+    Afterwards::Told(text)
 }
 
 #[cfg(test)]

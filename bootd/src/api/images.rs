@@ -20,8 +20,14 @@ impl Api {
                 .invalid()
         })?;
         let id = meant.id();
-        if self.store.doc(Kind::Image, &id).await?.is_none() {
-            let doc = Doc::new(id.clone(), config.encode_to_vec());
+        let mut doc = match self.store.doc(Kind::Image, &id).await? {
+            Some(doc) => doc,
+            None => Doc::new(id.clone(), Vec::new()),
+        };
+        let words = config.encode_to_vec();
+        if doc.config != words {
+            // The id says what the image is; its name may change.
+            doc.config = words;
             self.store.put_doc(Kind::Image, &doc).await?;
         }
         self.fetch(id.clone(), schematic.to_yaml());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bootd_core::id::{Mac, Timestamp};
 use bootd_core::lifecycle::{
-    Admission, Control, Goal, Idle, Inspect, Machine, Phase, PowerState, Step,
+    Admission, Control, Goal, Hold, Idle, Inspect, Machine, OnDestroy, Phase, PowerState, Step,
 };
 use bootd_core::netboot::script;
 use bootd_core::secret::Secret;
@@ -14,7 +14,7 @@ use metal_proto::metal::v1 as pb;
 use super::status::{ApiError, Story, no_such};
 use super::words::{failure, labels, name, phase, timestamp};
 use super::{Api, Streamed, machine};
-use crate::store::{Doc, Identity, Kind, Line, Record, hardware_to_proto, now};
+use crate::store::{Afterwards, Doc, Identity, Kind, Line, Record, hardware_to_proto, now};
 
 /// Longest registration window.
 const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -122,7 +122,10 @@ impl Api {
             return Ok(pb::Empty {});
         };
         let m = &record.machine;
-        if let Some(claim) = &m.claim {
+        let unwiped = matches!(m.phase, Phase::Failed(Step::Wipe) | Phase::Quarantined(_));
+        if let Some(claim) = &m.claim
+            && (claim.hold == Hold::Held || !unwiped)
+        {
             return Err(Story::new("server-claimed", "Server is claimed")
                 .detail(format!("{id} is held by {} and is {}.", claim.id, m.phase))
                 .hint("destroy the claim first; its disks are erased then.")
@@ -134,8 +137,66 @@ impl Api {
                 .hint("wait until the wipe ended.")
                 .not_now());
         }
-        self.store.forget(&id).await?;
+        if request.force {
+            let text = format!(
+                "forgotten by force while {}: its disks may still hold what was on them",
+                m.phase
+            );
+            tracing::warn!(machine = %id, text, "audit: a server is forgotten");
+            self.store.forget(&id, Afterwards::Told(text)).await?;
+            return Ok(pb::Empty {});
+        }
+        if unwiped {
+            return Err(not_wiped(m).not_now());
+        }
+        let ours = m.control == Control::Bmc && m.admission == Admission::Accepted;
+        if m.on_destroy == OnDestroy::Release || !ours {
+            self.store.forget(&id, Afterwards::Nothing).await?;
+            return Ok(pb::Empty {});
+        }
+        self.store
+            .change(&id, |record, journal| {
+                if record.machine.goal != Goal::Retire {
+                    record.machine.goal = Goal::Retire;
+                    record.machine.goal_at = now();
+                    journal.line("api", "to be turned off and forgotten");
+                }
+            })
+            .await?;
         Ok(pb::Empty {})
+    }
+
+    pub(super) async fn retry_server(
+        &self,
+        request: &pb::RetryServerRequest,
+    ) -> Result<pb::Server, ApiError> {
+        let id = machine(&request.name);
+        let record = self
+            .store
+            .machine(&id)
+            .await?
+            .ok_or_else(|| no_such("server", &request.name))?;
+        let m = &record.machine;
+        let failed = matches!(m.phase, Phase::Failed(_) | Phase::Quarantined(_));
+        let wipes = matches!(m.phase, Phase::Failed(Step::Wipe) | Phase::Quarantined(_));
+        if !failed || (wipes && m.claim.is_none()) {
+            let why = if failed {
+                "no claim says which of its disks may be erased"
+            } else {
+                "nothing failed on it"
+            };
+            return Err(Story::new("nothing-to-retry", "Nothing to try again")
+                .detail(format!("{id} is {}: {why}.", m.phase))
+                .hint(format!("`metalctl timeline {id}` tells what happened."))
+                .not_now());
+        }
+        self.store
+            .change(&id, |record, journal| {
+                record.machine.goal_at = now();
+                journal.line("api", "another try was asked for");
+            })
+            .await?;
+        self.read_server(&request.name).await
     }
 
     pub(super) async fn timeline(
@@ -143,12 +204,13 @@ impl Api {
         request: pb::TimelineRequest,
     ) -> Result<Streamed<pb::TimelineEvent>, ApiError> {
         let id = machine(&request.server);
-        if self.store.machine(&id).await?.is_none() {
-            return Err(no_such("server", &request.server));
-        }
         let mut changed = self.store.changed();
         changed.borrow_and_update();
         let first = self.store.timeline(&id, request.after_seq).await?;
+        // A box that was forgotten by force leaves its story behind.
+        if first.is_empty() && self.store.machine(&id).await?.is_none() {
+            return Err(no_such("server", &request.server));
+        }
         let store = self.store.clone();
         let state = (store, changed, id, request.after_seq, first);
         let follow = request.follow;
@@ -247,6 +309,21 @@ fn identity(config: &pb::ServerConfig) -> Result<Identity, ApiError> {
     Ok(identity)
 }
 
+fn not_wiped(m: &Machine) -> Story {
+    let id = &m.id;
+    Story::new(
+        "server-not-wiped",
+        "Server holds data that could not be wiped",
+    )
+    .detail(format!(
+        "{id} is {}: {}. Forgotten now, nobody would know that its disks were not erased.",
+        m.phase, m.reason
+    ))
+    .hint(format!(
+        "repair it and run `metalctl retry {id}`; if it is dead, `metalctl forget {id} --force`."
+    ))
+}
+
 /// Brings the caller's words into the machine. True if something changed that a timeline should tell.
 fn apply(record: &mut Record, config: &pb::ServerConfig) -> bool {
     let m = &mut record.machine;
@@ -269,6 +346,10 @@ fn apply(record: &mut Record, config: &pb::ServerConfig) -> bool {
         Inspect::Once
     } else {
         Inspect::Never
+    };
+    m.on_destroy = match config.on_destroy() {
+        pb::OnDestroy::PowerOff => OnDestroy::PowerOff,
+        pb::OnDestroy::Release | pb::OnDestroy::Unspecified => OnDestroy::Release,
     };
     record.boot_args.clone_from(&config.boot_args);
     let again = matches!(m.phase, Phase::Failed(Step::Inspect));

@@ -1,5 +1,7 @@
 //! The API over real mTLS on loopback: roles, names as keys, one box for two claims.
 
+mod ends;
+
 use std::sync::Arc;
 
 use metal_proto::metal::v1 as pb;

@@ -385,3 +385,63 @@ async fn a_silent_bmc_is_asked_again_and_missing_credentials_are_told() {
         "{failure:?}"
     );
 }
+
+#[tokio::test]
+async fn a_server_is_turned_off_before_it_is_forgotten() {
+    let mut bench = Bench::new().await;
+    *bench.bmc.on.lock().unwrap() = true;
+    bench
+        .store
+        .change(&bench.id, |r, _| {
+            r.machine.on_destroy = OnDestroy::PowerOff;
+            r.machine.goal = Goal::Retire;
+            r.machine.goal_at = now();
+        })
+        .await
+        .unwrap();
+    let turn = async |b: &Bench| b.reconciler().turn(&b.id).await.unwrap();
+    assert_eq!(turn(&bench).await, Turn::Waits);
+    assert_eq!(bench.bmc.said(), "off");
+    bench.store = open(&bench.dir).await;
+    assert_eq!(turn(&bench).await, Turn::Moved);
+    bench.store = open(&bench.dir).await;
+    assert_eq!(turn(&bench).await, Turn::Gone);
+    assert!(bench.store.machine(&bench.id).await.unwrap().is_none());
+    assert!(bench.store.timeline(&bench.id, 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_dead_bmc_does_not_keep_a_server_for_ever() {
+    let bench = Bench::new().await;
+    *bench.bmc.fails.lock().unwrap() = Some(Trouble::Silent("no answer".into()));
+    bench
+        .store
+        .change(&bench.id, |r, _| {
+            r.machine.on_destroy = OnDestroy::PowerOff;
+            r.machine.goal = Goal::Retire;
+            r.machine.goal_at = now();
+        })
+        .await
+        .unwrap();
+    let turn = async |power| {
+        let deadlines = Deadlines {
+            power,
+            ..Deadlines::default()
+        };
+        let poll = Duration::from_secs(3600);
+        let r = Reconciler::new(bench.store.clone(), bench.bmc.clone(), deadlines, poll);
+        r.turn(&bench.id).await.unwrap()
+    };
+    let minutes = Duration::from_secs(300);
+    assert_eq!(turn(minutes).await, Turn::Waits);
+    assert_eq!(turn(minutes).await, Turn::Waits);
+    assert_eq!(bench.bmc.said(), "off", "asked again only after a while");
+    assert_eq!(turn(Duration::ZERO).await, Turn::Moved);
+    assert_eq!(turn(Duration::ZERO).await, Turn::Gone);
+    let line = bench.store.timeline(&bench.id, 0).await.unwrap().pop();
+    let line = line.unwrap();
+    assert!(
+        line.alarm && line.text.contains("did not confirm in time"),
+        "{line:?}"
+    );
+}

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use bootd_core::id::{Epoch, Mac, MachineId, Timestamp};
 use bootd_core::lifecycle::facts::Fact;
-use bootd_core::lifecycle::{Machine, Phase, Reason, Seen, describe, failure, leaves_dirty};
+use bootd_core::lifecycle::{
+    Goal, Hold, Machine, Phase, Reason, Seen, describe, failure, leaves_dirty,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, SqliteConnection};
 
@@ -249,7 +251,10 @@ impl Store {
                 .bind(&id.0)
                 .execute(&mut *db)
                 .await?;
-            if m.claim.is_none() {
+            // A quarantined box keeps the words of the claim that could not be wiped; the claim's name is free again.
+            let quarantined = matches!(m.phase, Phase::Quarantined(_))
+                && m.claim.as_ref().is_some_and(|c| c.hold == Hold::Releasing);
+            if m.claim.is_none() || quarantined {
                 sqlx::query("DELETE FROM claims WHERE machine = ?")
                     .bind(&id.0)
                     .execute(&mut *db)
@@ -268,13 +273,26 @@ impl Store {
         .await
     }
 
-    /// Forgets a machine altogether.
-    pub async fn forget(&self, id: &MachineId) -> Result<()> {
+    /// Forgets a machine. Its story goes too, unless something of it should be known later.
+    pub async fn forget(&self, id: &MachineId, story: Afterwards) -> Result<()> {
         self.write(async |db| {
+            match &story {
+                Afterwards::Nothing => {
+                    sqlx::query("DELETE FROM timeline WHERE machine = ?")
+                        .bind(&id.0)
+                        .execute(&mut *db)
+                        .await?;
+                }
+                Afterwards::Told(text) => {
+                    if let Some(record) = load(db, id).await? {
+                        let line = NewLine::alarm("api", text.clone());
+                        timeline::append(db, id, record.machine.epoch, now(), &line).await?;
+                    }
+                }
+            }
             for table in [
                 "DELETE FROM machines WHERE id = ?",
                 "DELETE FROM facts WHERE machine = ?",
-                "DELETE FROM timeline WHERE machine = ?",
                 "DELETE FROM tokens WHERE machine = ?",
                 "DELETE FROM addresses WHERE machine = ?",
                 "DELETE FROM events WHERE machine = ?",
@@ -292,6 +310,15 @@ impl Store {
     }
 }
 
+/// What is left of a machine that is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Nothing.
+    Nothing,
+    /// Its story, with this last line, for whoever declares the same name again.
+    Told(String),
+}
+
 /// The consequences of a phase for the record: what the core cannot do because it is told in a decision only.
 fn enter(record: &mut Record, phase: Phase, reason: &Reason, at: Timestamp) {
     let m = &mut record.machine;
@@ -301,10 +328,8 @@ fn enter(record: &mut Record, phase: Phase, reason: &Reason, at: Timestamp) {
         m.dirty = leaves_dirty(m);
         m.contests = 0;
         let released = !matches!(m.phase, Phase::Inspecting | Phase::Discovered)
-            && m.goal == bootd_core::lifecycle::Goal::Pool
-            && m.claim
-                .as_ref()
-                .is_some_and(|c| c.hold == bootd_core::lifecycle::Hold::Releasing);
+            && m.goal == Goal::Pool
+            && m.claim.as_ref().is_some_and(|c| c.hold == Hold::Releasing);
         if released {
             m.claim = None;
             m.written.clear();

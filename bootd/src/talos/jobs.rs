@@ -292,9 +292,12 @@ impl Jobs {
                 }
                 Ok::<_, ClientError>(version)
             };
-            if let Err(error) = look.await {
-                state.line = format!("{}: {error}", member.id);
-                return;
+            match look.await {
+                Ok(version) => self.runs(&member.id, &version.tag).await,
+                Err(error) => {
+                    state.line = format!("{}: {error}", member.id);
+                    return;
+                }
             }
         }
         let known = known.unwrap_or_default();
@@ -310,6 +313,22 @@ impl Jobs {
                 state.ready = true;
                 state.line = format!("all {} nodes answer and are members", members.len());
             }
+        }
+    }
+
+    /// Remembers what a node said it runs. A store that fails now is asked again at the next look.
+    async fn runs(&self, id: &str, version: &str) {
+        let Ok(Some(mut doc)) = self.store.doc(Kind::Node, id).await else {
+            return;
+        };
+        let mut state: NodeState = status(&doc);
+        if state.version == version {
+            return;
+        }
+        version.clone_into(&mut state.version);
+        set_status(&mut doc, &state);
+        if let Err(error) = self.store.put_doc(Kind::Node, &doc).await {
+            tracing::warn!(node = id, %error, "its version was not stored");
         }
     }
 

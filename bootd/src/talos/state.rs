@@ -190,15 +190,17 @@ pub fn installer_of(id: &str) -> Option<String> {
     well.then(|| format!("{REGISTRY}/metal-installer/{schematic}:{version}"))
 }
 
-/// An admin kubeconfig.
+/// An admin kubeconfig that is good for `ttl`.
 pub fn kubernetes_access(
     bundle: &Bundle,
     cluster: &str,
     endpoint: &str,
+    ttl: Duration,
 ) -> Result<Secret, talos::secrets::ClientError> {
-    bundle.admin_kubeconfig(
+    bundle.admin_kubeconfig_for(
         cluster,
         endpoint,
+        ttl,
         jiff::Timestamp::now(),
         &mut system_entropy,
     )

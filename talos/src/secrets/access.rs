@@ -103,13 +103,28 @@ impl Bundle {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Secret, ClientError> {
+        self.admin_kubeconfig_for(cluster, endpoint, KUBERNETES_LIFETIME, now, entropy)
+    }
+
+    /// [`Self::admin_kubeconfig`] for `lifetime` from now on.
+    ///
+    /// # Errors
+    /// The Kubernetes authority cannot sign.
+    pub fn admin_kubeconfig_for(
+        &self,
+        cluster: &str,
+        endpoint: &str,
+        lifetime: Duration,
+        now: Timestamp,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Secret, ClientError> {
         let name = Name {
             organizations: &["system:masters"],
             common_name: Some("admin"),
         };
         let validity = Validity {
             from: now.saturating_sub(KUBERNETES_SKEW).unwrap_or(now),
-            until: later(now, KUBERNETES_LIFETIME),
+            until: later(now, lifetime),
         };
         let admin = issue(
             (&self.kubernetes, "Kubernetes"),

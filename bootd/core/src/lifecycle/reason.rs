@@ -46,6 +46,10 @@ pub enum Reason {
     Parked,
     /// Not ours any more.
     Forgotten,
+    /// Not ours any more, and perhaps still on.
+    ForgottenOn,
+    /// Being turned off before it is forgotten.
+    PoweringOff,
     /// Wanted again.
     Back,
     /// Being made to boot.
@@ -104,6 +108,8 @@ impl Reason {
             Self::WipeAgain => "wipe-again",
             Self::Parked => "parked",
             Self::Forgotten => "forgotten",
+            Self::ForgottenOn => "forgotten-on",
+            Self::PoweringOff => "powering-off",
             Self::Back => "back",
             Self::Booting(..) => "booting",
             Self::Waiting(_) => "waiting",
@@ -171,6 +177,10 @@ impl fmt::Display for Reason {
             Self::WipeAgain => f.write_str("the wipe is tried again"),
             Self::Parked => f.write_str("waits for somebody to ask for another try"),
             Self::Forgotten => f.write_str("forgotten"),
+            Self::ForgottenOn => {
+                f.write_str("forgotten; its BMC did not confirm in time that the power is off")
+            }
+            Self::PoweringOff => f.write_str("is turned off before it is forgotten"),
             Self::Back => f.write_str("wanted again"),
             Self::Booting(leg, How::Start) => {
                 write!(f, "network boot into {} is set, powering on", leg.name())

@@ -116,6 +116,8 @@ fn hint(reason: &Reason, m: &Machine) -> String {
         | Reason::WipeAgain
         | Reason::Parked
         | Reason::Forgotten
+        | Reason::ForgottenOn
+        | Reason::PoweringOff
         | Reason::Back
         | Reason::Booting(..)
         | Reason::Waiting(_)
