@@ -464,10 +464,12 @@ impl Runtime {
                 (exists, reasons(failed.diagnostics))
             }
         };
+        let mut told = cx.take_warnings();
+        told.extend(diagnostics);
         Applied {
             state,
             private: cx.private_bytes(),
-            diagnostics,
+            diagnostics: told,
         }
     }
 
@@ -476,16 +478,21 @@ impl Runtime {
             .limited(kind, Operation::Delete, &prior)
             .with_private(private);
         let done = guard::run(&cx, kind.code.delete(&cx, &prior)).await;
+        let mut told = cx.take_warnings();
         match flat(done) {
-            Ok(()) => Applied::default(),
+            Ok(()) => Applied {
+                diagnostics: told,
+                ..Applied::default()
+            },
             Err(failed) => {
+                told.extend(reasons(failed.diagnostics));
                 let left = failed.state.or_else(|| cx.take_checkpoint());
                 let left =
                     left.map_or(prior, |s| engine::partial(&kind.schema.attributes, None, s));
                 Applied {
                     state: Some(left),
                     private: cx.private_bytes(),
-                    diagnostics: reasons(failed.diagnostics),
+                    diagnostics: told,
                 }
             }
         }
