@@ -290,10 +290,16 @@ fn image_settings(config: &Config) -> Result<images::Settings, ServeError> {
 
 fn net_settings(config: &Config) -> net::Settings {
     let n = &config.netboot;
+    if n.empty_ra && n.interfaces.is_empty() {
+        tracing::warn!(
+            "[netboot] empty_ra has no effect: name the boot network's interface in `interfaces`"
+        );
+    }
     let listener = |interface: Option<String>| net::DhcpListener {
         proxy: n.dhcp,
         boot_server: n.pxe,
-        overhear: None,
+        // Without an interface of its own, broadcasts of every network would be heard.
+        overhear: interface.is_some().then_some(n.overhear),
         interface,
     };
     let dhcp = if n.interfaces.is_empty() {
@@ -307,6 +313,11 @@ fn net_settings(config: &Config) -> net::Settings {
     net::Settings {
         advertise: config.advertise,
         dhcp,
+        empty_ra: if n.empty_ra {
+            n.interfaces.clone()
+        } else {
+            Vec::new()
+        },
         tftp: Some(n.tftp),
         http: n.http,
         https: n.https,
@@ -346,4 +357,34 @@ fn listeners(config: &Config, api: SocketAddr, bound: &net::Bound) -> Vec<pb::Li
             address: config.reached(address).to_string(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rivals_are_overheard_on_named_interfaces() {
+        let settings = |netboot: &str| {
+            let least = "state_dir = \"/x\"\nadvertise = \"10.0.0.2\"\n[netboot]\n";
+            net_settings(&Config::parse(&format!("{least}{netboot}")).unwrap())
+        };
+        let plain = settings("empty_ra = true\n");
+        assert_eq!(plain.dhcp.len(), 1);
+        assert_eq!(plain.dhcp[0].overhear, None);
+        assert_eq!(plain.empty_ra, Vec::<String>::new());
+        let named = settings("interfaces = [\"eth1\", \"eth2\"]\nempty_ra = true\n");
+        let on: Vec<_> = named
+            .dhcp
+            .iter()
+            .map(|d| (d.interface.as_deref(), d.overhear.map(|a| a.to_string())))
+            .collect();
+        let port_68 = Some("0.0.0.0:68".to_owned());
+        assert_eq!(
+            on,
+            [(Some("eth1"), port_68.clone()), (Some("eth2"), port_68)]
+        );
+        assert_eq!(named.empty_ra, ["eth1", "eth2"]);
+        assert!(settings("interfaces = [\"eth1\"]\n").empty_ra.is_empty());
+    }
 }
