@@ -165,20 +165,30 @@ impl<P: PowerControl> Reconciler<P> {
             }
             Action::Boot(leg, how) => self.boot(record, *leg, *how).await,
             Action::Erase(_) => Ok(()),
-            Action::PowerOff => match self.target(record).await? {
-                Ok(target) => {
-                    let state = match self.power.off(&target).await {
-                        Ok(()) => PowerState::Off,
-                        Err(trouble) => {
-                            tracing::warn!(machine = %id, why = trouble.text(), "power off failed");
-                            PowerState::Unreachable
-                        }
-                    };
-                    self.store.record_power(id, state).await
-                }
-                Err(_) => self.store.record_power(id, PowerState::Unreachable).await,
-            },
+            Action::PowerOff => self.power_off(record).await,
         }
+    }
+
+    async fn power_off(&self, record: &Record) -> Result<(), StoreError> {
+        let id = &record.machine.id;
+        let Ok(target) = self.target(record).await? else {
+            return self.store.record_power(id, PowerState::Unreachable).await;
+        };
+        let done = match self.power.guid(&target).await {
+            Err(trouble) => Err(trouble),
+            Ok(guid) => match power::bind(&self.store, record, &target, guid).await? {
+                Err(why) => return self.store.record_other_box(id, &why).await,
+                Ok(()) => self.power.off(&target).await,
+            },
+        };
+        let state = match done {
+            Ok(()) => PowerState::Off,
+            Err(trouble) => {
+                tracing::warn!(machine = %id, why = trouble.text(), "power off failed");
+                PowerState::Unreachable
+            }
+        };
+        self.store.record_power(id, state).await
     }
 
     async fn boot(&self, record: &Record, leg: Leg, how: How) -> Result<(), StoreError> {
@@ -191,10 +201,15 @@ impl<P: PowerControl> Reconciler<P> {
         }
         let outcome = match self.target(record).await? {
             Err(why) => Outcome::Refused(why),
-            Ok(target) => match self.boot_steps(record, &target, how).await {
-                Ok(()) => Outcome::Done,
-                Err(Trouble::Refused(why)) => Outcome::Refused(why),
-                Err(Trouble::Silent(why)) => Outcome::Silent(why),
+            Ok(target) => match self.power.guid(&target).await {
+                Err(trouble) => trouble.into(),
+                Ok(guid) => match power::bind(&self.store, record, &target, guid).await? {
+                    Err(why) => Outcome::OtherBox(why),
+                    Ok(()) => match self.boot_steps(record, &target, how).await {
+                        Ok(()) => Outcome::Done,
+                        Err(trouble) => trouble.into(),
+                    },
+                },
             },
         };
         tracing::info!(machine = %m.id, epoch = m.epoch.0, leg = leg.name(), ?how, ?outcome, "boot");

@@ -49,6 +49,7 @@ impl Api {
                     .invalid(),
             );
         }
+        self.one_bmc_each(&config).await?;
         let password =
             (!request.bmc_password.is_empty()).then(|| Secret::new(request.bmc_password));
         let words = config.clone();
@@ -67,6 +68,37 @@ impl Api {
             })
             .await?;
         self.read_server(&config.name).await
+    }
+
+    /// Two servers with one BMC would be one box under two names.
+    async fn one_bmc_each(&self, config: &pb::ServerConfig) -> Result<(), ApiError> {
+        let at = |c: &pb::ServerConfig| {
+            let bmc = c.bmc.as_ref()?;
+            (bmc.protocol() == pb::BmcProtocol::Ipmi).then(|| {
+                (
+                    bmc.address.clone(),
+                    if bmc.port == 0 { 623 } else { bmc.port },
+                )
+            })
+        };
+        let Some(wanted) = at(config) else {
+            return Ok(());
+        };
+        let all = self.store.servers().await?;
+        let taken = all
+            .iter()
+            .find(|c| c.name != config.name && at(c).as_ref() == Some(&wanted));
+        match taken {
+            None => Ok(()),
+            Some(other) => Err(Story::new("bmc-taken", "Two servers with one BMC")
+                .detail(format!(
+                    "{} names the BMC {}, which is that of {}.",
+                    config.name, wanted.0, other.name
+                ))
+                .hint("give each server the address of its own BMC.")
+                .at("bmc.address")
+                .invalid()),
+        }
     }
 
     pub(super) async fn read_server(&self, name: &str) -> Result<pb::Server, ApiError> {
@@ -176,9 +208,15 @@ impl Api {
             .machine(&id)
             .await?
             .ok_or_else(|| no_such("server", &request.name))?;
+        if request.confirm_bmc {
+            self.store.record_binding(&id, None).await?;
+        }
         let m = &record.machine;
         let failed = matches!(m.phase, Phase::Failed(_) | Phase::Quarantined(_));
         let wipes = matches!(m.phase, Phase::Failed(Step::Wipe) | Phase::Quarantined(_));
+        if !failed && request.confirm_bmc {
+            return self.read_server(&request.name).await;
+        }
         if !failed || (wipes && m.claim.is_none()) {
             let why = if failed {
                 "no claim says which of its disks may be erased"

@@ -63,6 +63,9 @@ enum Verb {
     Retry {
         /// The server's name.
         server: String,
+        /// Its board or BMC was replaced: forget what the BMC said of itself before.
+        #[arg(long)]
+        confirm_bmc: bool,
     },
     /// Forgets a server that no claim holds.
     Forget {
@@ -150,8 +153,14 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Verb::Timeline { server, follow } => timeline(&mut client, server, follow).await,
         Verb::Watch => watch(client).await,
-        Verb::Retry { server } => {
-            let request = RetryServerRequest { name: server };
+        Verb::Retry {
+            server,
+            confirm_bmc,
+        } => {
+            let request = RetryServerRequest {
+                name: server,
+                confirm_bmc,
+            };
             let server = client.retry_server(request).await?.into_inner();
             print_text(&table(&[server]))
         }

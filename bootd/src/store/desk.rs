@@ -405,7 +405,11 @@ fn hash(token: &str) -> Vec<u8> {
 /// began to wait for a person's button. Machines that are only looked at open their own window: their token can only report.
 fn window(m: &Machine) -> Option<Timestamp> {
     if let Some(last) = m.tries.last() {
-        return (!matches!(last.outcome, Some(Outcome::Refused(_)))).then_some(last.at);
+        let never = matches!(
+            last.outcome,
+            Some(Outcome::Refused(_) | Outcome::OtherBox(_))
+        );
+        return (!never).then_some(last.at);
     }
     match (&m.phase, m.control) {
         (Phase::Discovered | Phase::Failed(_), Control::Bmc | Control::Manual)

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bootd_core::bmc::Bound;
 use bootd_core::id::{Epoch, Mac, MachineId, Timestamp};
 use bootd_core::lifecycle::facts::Fact;
 use bootd_core::lifecycle::{
@@ -29,6 +30,9 @@ pub struct Record {
     pub arch: Option<u16>,
     /// Extra kernel arguments, checked.
     pub boot_args: Vec<String>,
+    /// What its BMC said of itself.
+    #[serde(default)]
+    pub bmc: Option<Bound>,
 }
 
 /// How a machine is recognised; at least one is there.
@@ -51,7 +55,14 @@ impl Record {
             address: None,
             arch: None,
             boot_args: Vec::new(),
+            bmc: None,
         }
+    }
+
+    /// The SMBIOS UUID that the agent found, lower case.
+    pub fn smbios_uuid(&self) -> Option<String> {
+        let hardware = &self.machine.report.as_ref()?.hardware;
+        (!hardware.uuid.is_empty()).then(|| hardware.uuid.to_ascii_lowercase())
     }
 }
 
@@ -102,14 +113,16 @@ pub(super) async fn load(db: &mut SqliteConnection, id: &MachineId) -> Result<Op
 pub(super) async fn save(db: &mut SqliteConnection, record: &Record) -> Result<()> {
     let doc = serde_json::to_string(record).map_err(|_| StoreError::Damaged("machines"))?;
     sqlx::query(
-        "INSERT INTO machines (id, mac, uuid, serial, doc) VALUES (?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, uuid = excluded.uuid, serial = excluded.serial, doc = excluded.doc",
+        "INSERT INTO machines (id, mac, uuid, serial, doc, smbios) VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, uuid = excluded.uuid, serial = excluded.serial, \
+         doc = excluded.doc, smbios = excluded.smbios",
     )
     .bind(&record.machine.id.0)
     .bind(record.identity.mac.map(|m| m.to_string()))
     .bind(&record.identity.uuid)
     .bind(&record.identity.serial)
     .bind(doc)
+    .bind(record.smbios_uuid())
     .execute(db)
     .await?;
     Ok(())
@@ -216,6 +229,28 @@ impl Store {
     pub async fn find(&self, identity: &Identity) -> Result<Option<MachineId>> {
         let mut db = self.inner.pool.acquire().await?;
         find(&mut db, identity).await
+    }
+
+    /// Another machine that has one of these UUIDs, by report or by declaration.
+    pub async fn other_with_uuid(
+        &self,
+        uuids: &[String; 3],
+        not: &MachineId,
+    ) -> Result<Option<MachineId>> {
+        let [a, b, c] = uuids;
+        let row = sqlx::query(
+            "SELECT id FROM machines WHERE id <> ? AND (smbios IN (?, ?, ?) OR uuid IN (?, ?, ?)) ORDER BY id LIMIT 1",
+        )
+        .bind(&not.0)
+        .bind(a)
+        .bind(b)
+        .bind(c)
+        .bind(a)
+        .bind(b)
+        .bind(c)
+        .fetch_optional(&self.inner.pool)
+        .await?;
+        Ok(row.map(|r| MachineId(r.get(0))))
     }
 
     /// Changes one machine in one transaction; `None` if there is no such machine.

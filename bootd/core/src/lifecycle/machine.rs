@@ -270,6 +270,8 @@ pub enum Outcome {
     Done,
     /// The BMC will not do it however often it is asked.
     Refused(String),
+    /// The BMC controls another machine, or is not the one that it was: a person must look.
+    OtherBox(String),
     /// No answer, or one that another try may change.
     Silent(String),
 }

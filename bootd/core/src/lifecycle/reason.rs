@@ -70,6 +70,8 @@ pub enum Reason {
     Stalled(Stage, usize),
     /// The BMC will not do it.
     BmcRefused(String),
+    /// The BMC is not this machine's.
+    BmcOtherBox(String),
     /// The BMC did not answer; it is asked again.
     BmcAsked(String),
     /// The BMC did not answer in time.
@@ -120,6 +122,7 @@ impl Reason {
             Self::SecondRequester => "second-requester",
             Self::Stalled(stage, _) => stalled(*stage),
             Self::BmcRefused(_) => "bmc-refused",
+            Self::BmcOtherBox(_) => "bmc-other-box",
             Self::BmcAsked(_) => "bmc-asked",
             Self::BmcSilent(_) => "bmc-silent",
             Self::DiskRefused(DiskRefusal::Foreign(..)) => "foreign-data",
@@ -213,7 +216,9 @@ impl fmt::Display for Reason {
             Self::Stalled(stage, tries) => {
                 write!(f, "stalled after {tries} boot(s), {}", stage.waits_for())
             }
-            Self::BmcRefused(why) | Self::BmcSilent(why) => f.write_str(why),
+            Self::BmcRefused(why) | Self::BmcOtherBox(why) | Self::BmcSilent(why) => {
+                f.write_str(why)
+            }
             Self::BmcAsked(why) => write!(f, "{why}; asking again"),
             Self::DiskRefused(why) => fmt::Display::fmt(why, f),
             Self::EraseSilent => f.write_str("the agent did not end an erase in time"),

@@ -85,6 +85,9 @@ fn hint(reason: &Reason, m: &Machine) -> String {
         Reason::BmcRefused(_) => {
             format!("check the credentials of the BMC of {id}: `metalctl credentials set NAME --username USER`.")
         }
+        Reason::BmcOtherBox(_) => format!(
+            "compare bmc.address of {id} with the cables and correct it; where its board or BMC was replaced, `metalctl retry {id} --confirm-bmc`."
+        ),
         Reason::DiskRefused(_) => {
             "plan again to see what is on the disks now; name a disk in the claim's allow_wipe to have it erased.".to_owned()
         }

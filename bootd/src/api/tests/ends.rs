@@ -5,10 +5,17 @@ use pb::watch_request::Subject;
 
 use super::*;
 
-fn delete(name: &str, force: bool) -> pb::DeleteServerRequest {
+fn delete(name: &str) -> pb::DeleteServerRequest {
     pb::DeleteServerRequest {
         name: name.into(),
-        force,
+        force: false,
+    }
+}
+
+fn by_force(name: &str) -> pb::DeleteServerRequest {
+    pb::DeleteServerRequest {
+        force: true,
+        ..delete(name)
     }
 }
 
@@ -63,21 +70,21 @@ async fn a_dead_box_is_forgotten_by_force_only_and_its_story_stays() {
     let mut admin = bench.client("admin").await;
     class(&mut admin, 8).await;
     admin.put_claim(put(claim("lab/cp"), "")).await.unwrap();
-    for force in [false, true] {
-        let claimed = admin.delete_server(delete("b1", force)).await.unwrap_err();
-        assert_eq!(detail(&claimed).reason, "server-claimed", "force {force}");
+    for request in [delete("b1"), by_force("b1")] {
+        let claimed = admin.delete_server(request).await.unwrap_err();
+        assert_eq!(detail(&claimed).reason, "server-claimed");
     }
     admin.release_claim(named("lab/cp")).await.unwrap();
     enter(&bench, "b1", Phase::Wiping, Reason::WipeAgain).await;
-    let wiping = admin.delete_server(delete("b1", true)).await.unwrap_err();
+    let wiping = admin.delete_server(by_force("b1")).await.unwrap_err();
     assert_eq!(detail(&wiping).reason, "server-claimed");
     enter(&bench, "b1", Phase::Failed(Step::Wipe), Reason::NotBlank).await;
-    let refused = admin.delete_server(delete("b1", false)).await.unwrap_err();
+    let refused = admin.delete_server(delete("b1")).await.unwrap_err();
     let told = detail(&refused);
     assert_eq!(told.reason, "server-not-wiped");
     assert!(told.hint.contains("metalctl forget b1 --force"), "{told:?}");
 
-    admin.delete_server(delete("b1", true)).await.unwrap();
+    admin.delete_server(by_force("b1")).await.unwrap();
     assert!(bench.store.machines().await.unwrap().is_empty());
     assert!(bench.store.claims().await.unwrap().is_empty());
     let after = story(&mut admin, "b1").await;
@@ -101,7 +108,7 @@ async fn a_dead_box_is_forgotten_by_force_only_and_its_story_stays() {
     admin.put_server(again).await.unwrap();
     let story = story(&mut admin, "b1").await;
     assert!(story.len() > after.len(), "{story:?}");
-    admin.delete_server(delete("b1", false)).await.unwrap();
+    admin.delete_server(delete("b1")).await.unwrap();
     let none = admin.timeline(pb::TimelineRequest {
         server: "b1".into(),
         ..Default::default()
@@ -115,7 +122,7 @@ async fn a_met_box_that_gets_a_forgotten_name_keeps_both_stories() {
     let bench = Bench::new().await;
     let mut admin = bench.client("admin").await;
     bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
-    admin.delete_server(delete("b1", true)).await.unwrap();
+    admin.delete_server(by_force("b1")).await.unwrap();
     let before = story(&mut admin, "b1").await.len();
     let minute = std::time::Duration::from_secs(60);
     bench.store.registration().open(now(), minute).unwrap();
@@ -178,7 +185,10 @@ async fn a_failed_step_is_tried_again_on_request() {
     let bench = Bench::new().await;
     bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
     let mut admin = bench.client("admin").await;
-    let retry = || pb::RetryServerRequest { name: "b1".into() };
+    let retry = || pb::RetryServerRequest {
+        name: "b1".into(),
+        confirm_bmc: false,
+    };
     let nothing = admin.retry_server(retry()).await.unwrap_err();
     assert_eq!(detail(&nothing).reason, "nothing-to-retry");
     wipe_fails(&bench, "b1", Phase::Quarantined(Step::Wipe)).await;
@@ -221,7 +231,7 @@ async fn a_server_with_on_destroy_power_off_is_turned_off_first() {
     }
     admin.put_server(words).await.unwrap();
     enter(&bench, "b1", Phase::Available, Reason::Inspected).await;
-    admin.delete_server(delete("b1", false)).await.unwrap();
+    admin.delete_server(delete("b1")).await.unwrap();
     let m = bench.store.machine(&machine("b1")).await.unwrap().unwrap();
     let m = m.machine;
     assert_eq!(m.goal, Goal::Retire);
