@@ -16,7 +16,8 @@ use crate::api::{self, Api};
 use crate::authority::Files;
 use crate::bmc::{self, Fleet};
 use crate::config::Config;
-use crate::images::{self, ImageCache, ImageError, Network};
+use crate::egress::Network;
+use crate::images::{self, ImageCache, ImageError};
 use crate::net;
 use crate::reconcile::Reconciler;
 use crate::store::{Registration, Seal, Store, StoreError};
@@ -184,6 +185,8 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
             events: config.reached(bound.events),
             kernel_log: config.reached(bound.kernel_log),
             port: config.talos.port,
+            egress: egress(&config)?,
+            patience: config.deadlines.cluster.0,
         },
     ));
     let listener = listen(config.api.listen).await?;
@@ -205,7 +208,10 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
     tasks.spawn(serve_net(running, stop.clone()));
     let reconciler = Arc::new(Reconciler::new(
         store,
-        Fleet::new(bmc::Settings::default()),
+        Fleet::new(bmc::Settings {
+            egress: Some(egress(&config)?.into()),
+            ..bmc::Settings::default()
+        }),
         config.deadlines.for_core(),
         config.bmc.poll.0,
     ));
@@ -265,16 +271,15 @@ async fn after(stop: CancellationToken) {
     tokio::time::sleep(LEAVE).await;
 }
 
+fn egress(config: &Config) -> Result<Vec<Network>, ServeError> {
+    let network = |text: &String| {
+        text.parse::<Network>()
+            .map_err(|_| ServeError::Egress(text.clone()))
+    };
+    config.egress.allow.iter().map(network).collect()
+}
+
 fn image_settings(config: &Config) -> Result<images::Settings, ServeError> {
-    let egress = config
-        .egress
-        .allow
-        .iter()
-        .map(|text| {
-            text.parse::<Network>()
-                .map_err(|_| ServeError::Egress(text.clone()))
-        })
-        .collect::<Result<_, _>>()?;
     Ok(images::Settings {
         dir: config
             .images
@@ -282,7 +287,7 @@ fn image_settings(config: &Config) -> Result<images::Settings, ServeError> {
             .clone()
             .unwrap_or_else(|| config.state_dir.join("images")),
         factory: config.images.factory.trim_end_matches('/').to_owned(),
-        egress,
+        egress: egress(config)?,
         bytes_max: IMAGE_BYTES_MAX,
         idle: IMAGE_IDLE,
     })

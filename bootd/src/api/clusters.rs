@@ -10,7 +10,7 @@ use super::Api;
 use super::nodes::protected;
 use super::status::{ApiError, Story, no_such};
 use super::words::{name, timestamp};
-use crate::store::{Doc, Kind, StoreError};
+use crate::store::{Doc, Kind, StoreError, now};
 use crate::talos::{
     Bootstrap, ClusterState, kubernetes_access, secrets, set_status, status, talos_access,
 };
@@ -39,6 +39,7 @@ impl Api {
         if known.is_none_or(|k| k != config) {
             state.ready = false;
         }
+        state.asked_at = Some(now());
         let mut doc = Doc::new(facts.name.clone(), encoded);
         set_status(&mut doc, &state);
         self.store.put_doc(Kind::Cluster, &doc).await?;

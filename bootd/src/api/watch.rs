@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bootd_core::lifecycle::{Admission, Goal, Machine, Phase, Step};
+use bootd_core::lifecycle::{Admission, Goal, Machine, Phase, Step, clock};
 use metal_proto::metal::v1 as pb;
 use pb::progress::Outcome;
 use pb::watch_request::Subject;
@@ -292,6 +292,20 @@ impl Api {
             if let Some(Outcome::Failed(detail)) = look.outcome {
                 return Ok(Now::failed("failed", detail));
             }
+        }
+        let patience = self.jobs.patience();
+        if let Some(asked) = state.asked_at
+            && now().since(asked) >= patience
+        {
+            let detail = Story::new("stalled-cluster", "Cluster did not start in time")
+                .detail(format!(
+                    "{id}: {}. It was asked for at {}, and [deadlines] cluster is {} s.",
+                    state.line,
+                    clock(asked),
+                    patience.as_secs()
+                ))
+                .hint("look at the console of that node and at `metalctl timeline` of its server, then apply again; bootd goes on meanwhile.");
+            return Ok(Now::failed("not started in time", detail.done()));
         }
         Ok(Now::going("starting the cluster", state.line))
     }

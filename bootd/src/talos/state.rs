@@ -117,6 +117,8 @@ pub struct ClusterState {
     pub ready: bool,
     /// Newest line for people.
     pub line: String,
+    /// When it was asked for last: its deadline runs from there.
+    pub asked_at: Option<Timestamp>,
 }
 
 /// Reads a document's status; an absent or older one reads as its default.

@@ -185,24 +185,7 @@ impl fmt::Display for Reason {
             }
             Self::PoweringOff => f.write_str("is turned off before it is forgotten"),
             Self::Back => f.write_str("wanted again"),
-            Self::Booting(leg, How::Start) => {
-                write!(f, "network boot into {} is set, powering on", leg.name())
-            }
-            Self::Booting(leg, How::Restart) => {
-                write!(
-                    f,
-                    "network boot into {} is set again, power off and on",
-                    leg.name()
-                )
-            }
-            Self::Booting(leg, How::ByAgent) => write!(f, "the agent reboots into {}", leg.name()),
-            Self::Booting(leg, How::Button) => {
-                write!(
-                    f,
-                    "press its power button: it has no BMC, and {} is to boot",
-                    leg.name()
-                )
-            }
+            Self::Booting(leg, how) => booting(f, *leg, *how),
             Self::Waiting(stage) => f.write_str(stage.waits_for()),
             Self::Erasing => f.write_str("the agent erases"),
             Self::HandOver => f.write_str("disks checked; the agent reboots into Talos"),
@@ -228,5 +211,18 @@ impl fmt::Display for Reason {
             }
             Self::ConfigRejected(error) => write!(f, "Talos did not accept the config: {error}"),
         }
+    }
+}
+
+fn booting(f: &mut fmt::Formatter<'_>, leg: Leg, how: How) -> fmt::Result {
+    let leg = leg.name();
+    match how {
+        How::Start => write!(f, "network boot into {leg} is set, powering on"),
+        How::Restart => write!(f, "network boot into {leg} is set again, power off and on"),
+        How::ByAgent => write!(f, "the agent reboots into {leg}"),
+        How::Button => write!(
+            f,
+            "press its power button: it has no BMC, and {leg} is to boot"
+        ),
     }
 }
