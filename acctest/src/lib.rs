@@ -3,6 +3,7 @@
 //! A process of its own: it shares no file, memory or API with bootd but the network protocols.
 
 pub mod bmc;
+pub mod engines;
 pub mod rack;
 pub mod site;
 pub mod talosnode;

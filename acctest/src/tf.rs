@@ -4,29 +4,29 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command};
 
 use serde_json::Value;
+use tfplugin::kit::{self, Outcome, Plugin, Workspace};
 
 /// A Terraform or OpenTofu executable.
 #[derive(Debug, Clone)]
-pub struct Engine {
-    path: PathBuf,
-}
+pub struct Engine(kit::Engine);
 
 impl Engine {
     /// `METAL_ENGINE`, else `terraform`, else `tofu` on PATH. `None`: there is no engine here, and a story must say so and skip.
+    ///
+    /// # Panics
+    /// `METAL_ENGINE` is no engine: a story that was meant to run must not skip.
     pub fn find() -> Option<Self> {
-        if let Some(path) = std::env::var_os("METAL_ENGINE") {
-            return Some(Self { path: path.into() });
+        match std::env::var_os("METAL_ENGINE") {
+            Some(path) => match kit::Engine::at(path) {
+                Ok(engine) => Some(Self(engine)),
+                Err(why) => panic!("METAL_ENGINE: {why}"),
+            },
+            None => kit::Engine::on_path().into_iter().next().map(Self),
         }
-        let path = std::env::var_os("PATH")?;
-        ["terraform", "tofu"]
-            .iter()
-            .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
-            .find(|candidate| candidate.is_file())
-            .map(|path| Self { path })
     }
 }
 
@@ -56,10 +56,10 @@ impl Ran {
             self.text
         );
         // Terraform wraps lines and draws a box: compare the words, not the layout.
-        let flat = flatten(&self.text);
+        let flat = kit::flat(&self.text);
         for word in words {
             assert!(
-                flat.contains(&flatten(word)),
+                flat.contains(&kit::flat(word)),
                 "`{word}` is not in:\n{}",
                 self.text
             );
@@ -68,91 +68,55 @@ impl Ran {
     }
 }
 
-fn flatten(text: &str) -> String {
-    text.replace(['│', '╷', '╵'], " ")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+impl From<Outcome> for Ran {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            code: outcome.code.unwrap_or(-1),
+            text: outcome.stdout + &outcome.stderr,
+        }
+    }
 }
 
 /// A root module in a directory of its own, with the provider in a mirror beside it.
 #[derive(Debug)]
 pub struct Terraform {
-    engine: Engine,
-    dir: PathBuf,
-    cli_config: PathBuf,
+    space: Workspace,
 }
 
 impl Terraform {
-    /// Copies the `.tf` files of `module` to `dir`, installs `provider` (an executable) into a mirror, and runs `init`.
+    /// Copies the `.tf` files of `module` below `dir`, installs `provider` (an executable) into a mirror, and runs `init`.
     pub fn init(engine: Engine, module: &Path, dir: &Path, provider: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        let space = Workspace::new(engine.0, &Plugin::new("metal/metal", provider), dir)?;
         for entry in std::fs::read_dir(module)? {
             let path = entry?.path();
             if path.extension() == Some(OsStr::new("tf")) {
-                std::fs::copy(&path, dir.join(path.file_name().unwrap_or_default()))?;
+                let name = path.file_name().unwrap_or_default();
+                std::fs::copy(&path, space.module().join(name))?;
             }
         }
-        let mirror = dir.join("mirror");
-        for host in ["registry.terraform.io", "registry.opentofu.org"] {
-            let home = mirror.join(host).join("metal/metal/0.1.0/linux_amd64");
-            std::fs::create_dir_all(&home)?;
-            let target = home.join("terraform-provider-metal_v0.1.0");
-            if std::fs::hard_link(provider, &target).is_err() {
-                std::fs::copy(provider, &target)?;
-            }
-        }
-        let cli_config = dir.join("cli.tfrc");
-        let text = format!(
-            "provider_installation {{\n  filesystem_mirror {{ path = {:?} }}\n}}\n",
-            mirror
-        );
-        std::fs::write(&cli_config, text)?;
-        let this = Self {
-            engine,
-            dir: dir.to_owned(),
-            cli_config,
-        };
+        let this = Self { space };
         this.run(&["init", "-input=false", "-no-color"])?.ok();
         Ok(this)
     }
 
-    /// The directory of the module, its state and its mirror.
+    /// The directory of the module and its state.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.space.module()
     }
 
     /// Writes values for the module's variables.
     pub fn variables(&self, values: &Value) -> io::Result<()> {
-        std::fs::write(self.dir.join("story.auto.tfvars.json"), values.to_string())
+        self.space.variables(values)
     }
 
     /// A command with the environment of a user who set nothing but the CLI config.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.engine.path);
-        command
-            .args(args)
-            .current_dir(&self.dir)
-            .env("TF_CLI_CONFIG_FILE", &self.cli_config)
-            .env("CHECKPOINT_DISABLE", "1")
-            .env("TF_IN_AUTOMATION", "1")
-            .env_remove("RUST_BACKTRACE")
-            .stdin(Stdio::null());
-        command
+        self.space.command(args)
     }
 
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> io::Result<Ran> {
-        let out = self.command(args).output()?;
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&out.stdout),
-            String::from_utf8_lossy(&out.stderr)
-        );
-        Ok(Ran {
-            code: out.status.code().unwrap_or(-1),
-            text,
-        })
+        self.space.run(args).map(Ran::from)
     }
 
     /// `apply -auto-approve`.

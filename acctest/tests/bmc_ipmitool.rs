@@ -1,4 +1,4 @@
-//! `ipmitool` (a foreign peer) controls the simulated BMC with cipher suites 17 and 3.
+//! `ipmitool` and FreeIPMI (foreign peers) control the simulated BMC with cipher suites 17 and 3.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -131,6 +131,33 @@ async fn ipmitool_controls_it_with_suite_17() {
 #[tokio::test]
 async fn ipmitool_controls_it_with_suite_3() {
     check_story(Suite::Three).await;
+}
+
+/// FreeIPMI shares no code with ipmitool.
+#[tokio::test]
+async fn freeipmi_controls_it_with_both_suites() {
+    for (suite, number) in [(Suite::Seventeen, "17"), (Suite::Three, "3")] {
+        let machine = Arc::new(Obedient::new());
+        let mut config = BmcConfig::new("admin", PASSWORD);
+        config.suites = vec![suite];
+        let bmc = serve(config, machine.clone()).await.unwrap();
+        let host = bmc.address().to_string();
+        for (verb, answer) in [("--stat", "off"), ("--on", "ok"), ("--stat", "on")] {
+            let output = Command::new("ipmipower")
+                .args(["-D", "LAN_2_0", "-I", number, "-h", &host])
+                .args(["-u", "admin", "-p", PASSWORD, verb])
+                .output()
+                .await;
+            let Ok(output) = output else {
+                eprintln!("SKIPPED: ipmipower is not installed (Debian package: freeipmi-tools)");
+                return;
+            };
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let ip = bmc.address().ip();
+            assert_eq!(text.trim(), format!("{ip}: {answer}"), "{output:?}");
+        }
+        assert_eq!(machine.starts(), [BootFlags::NONE]);
+    }
 }
 
 #[tokio::test]

@@ -228,17 +228,16 @@ impl Story {
         .await;
         let told = self.site.timeline(SERVER).await;
         let sources: Vec<&str> = told.iter().map(|event| event.source.as_str()).collect();
-        for source in ["bmc", "dhcp", "http", "agent"] {
+        for source in ["bmc", "dhcp", "tftp", "http", "agent"] {
             assert!(sources.contains(&source), "no line of {source}: {told:#?}");
         }
-        // The transfer itself is certain: nothing but the boot file could have fetched the script. Its record was missing in one run,
-        // for a reason that is not known, so the story tells it and does not fail of it.
-        let recorded = if sources.contains(&"tftp") {
-            "is in the timeline"
-        } else {
-            "IS MISSING in the timeline"
-        };
-        self.say(&format!("the boot file's transfer {recorded}"));
+        for part in [
+            "boot file snponly.efi requested",
+            "boot file snponly.efi served",
+        ] {
+            let is_told = told.iter().any(|event| event.text.contains(part));
+            assert!(is_told, "{part:?} was never told: {told:#?}");
+        }
         let status = self.site.status(SERVER).await;
         let hardware = status.hardware.expect("an inspected server has hardware");
         assert_eq!(

@@ -6,7 +6,10 @@
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
+pub mod diff;
 pub mod disks;
+pub mod explain;
+pub mod layer;
 pub mod patch;
 pub mod redact;
 mod schema;

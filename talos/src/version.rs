@@ -9,19 +9,66 @@ pub enum Generator {
     /// Talos machinery 1.13.9.
     #[default]
     V1_13,
+    /// Talos machinery 1.14.
+    V1_14,
 }
 
 impl Generator {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 2] = [Self::V1_13, Self::V1_14];
+
+    /// The generator that writes a contract's configs unless somebody says otherwise: the oldest that knows it, so
+    /// that a newer one never rewrites a cluster that exists.
+    pub const fn of(contract: Contract) -> Self {
+        if contract.since_1(14) {
+            Self::V1_14
+        } else {
+            Self::V1_13
+        }
+    }
+
+    /// The number under which a cluster pins its generator.
+    pub const fn render_rev(self) -> u32 {
+        match self {
+            Self::V1_13 => 1,
+            Self::V1_14 => 2,
+        }
+    }
+
+    /// The generator that a cluster has pinned.
+    pub fn from_render_rev(rev: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|g| g.render_rev() == rev)
+    }
+
     /// The newest contract that this generator writes.
     pub const fn newest(self) -> Contract {
         match self {
             Self::V1_13 => Contract { minor: 13 },
+            Self::V1_14 => Contract { minor: 14 },
         }
     }
 
     /// The contracts that this generator writes here, oldest first.
     pub fn contracts(self) -> impl Iterator<Item = Contract> {
         (OLDEST_MINOR..=self.newest().minor).map(|minor| Contract { minor })
+    }
+}
+
+impl fmt::Display for Generator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1_13 => "1.13",
+            Self::V1_14 => "1.14",
+        })
+    }
+}
+
+impl FromStr for Generator {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let named = Self::ALL.into_iter().find(|g| g.to_string() == text);
+        named.ok_or_else(|| VersionError::Generator(text.to_owned()))
     }
 }
 
@@ -50,6 +97,32 @@ impl Contract {
             });
         }
         Ok(Self { minor })
+    }
+
+    /// As [`Self::parse`] for the machinery's own inputs: an empty text, or a version that is newer than the
+    /// generator, means the generator's newest contract.
+    ///
+    /// # Errors
+    /// Not a version, or one that is too old.
+    pub fn parse_clamped(version: &str, generator: Generator) -> Result<Self, VersionError> {
+        if version.is_empty() {
+            return Ok(generator.newest());
+        }
+        let bad = || VersionError::Syntax(version.to_owned());
+        match leading_numbers(version).ok_or_else(bad)? {
+            numbers if numbers > (1, generator.newest().minor) => Ok(generator.newest()),
+            _ => Self::parse(version, generator),
+        }
+    }
+
+    /// What the machinery makes of a version as a contract: `v1.13` of `1.13.9`, however old or new.
+    ///
+    /// # Errors
+    /// Not a version.
+    pub fn tag(version: &str) -> Result<String, VersionError> {
+        let bad = || VersionError::Syntax(version.to_owned());
+        let (major, minor) = leading_numbers(version).ok_or_else(bad)?;
+        Ok(format!("v{major}.{minor}"))
     }
 
     /// Whether the contract is 1.`minor` or later.
@@ -141,6 +214,9 @@ pub enum VersionError {
     /// Not a version at all.
     #[error("{0:?} is not a version; write it like v1.13.9")]
     Syntax(String),
+    /// No such generator.
+    #[error("there is no generator {0:?}; there are 1.13 and 1.14")]
+    Generator(String),
     /// No layout for it.
     #[error("Talos {asked} has no config layout here; v1.6 to {newest} have one")]
     UnsupportedContract {
@@ -175,6 +251,32 @@ mod tests {
         let range = |v| Contract::parse(v, Generator::V1_13).map(Contract::kubernetes_minors);
         assert_eq!(range("v1.6"), Ok((24, 29)));
         assert_eq!(range("v1.13"), Ok((31, 36)));
+    }
+
+    #[test]
+    fn a_contract_has_its_generator_and_a_generator_its_number() {
+        let of = |v| Generator::of(Contract::parse(v, Generator::V1_14).unwrap());
+        assert_eq!(
+            (of("v1.6"), of("v1.13"), of("v1.14")),
+            (Generator::V1_13, Generator::V1_13, Generator::V1_14)
+        );
+        for generator in Generator::ALL {
+            let number = generator.render_rev();
+            assert_eq!(Generator::from_render_rev(number), Some(generator));
+            assert_eq!(generator.to_string().parse(), Ok(generator));
+        }
+        assert_eq!(Generator::from_render_rev(3), None);
+    }
+
+    #[test]
+    fn contracts_as_the_machinery_takes_them() {
+        let clamped = |v| Contract::parse_clamped(v, Generator::V1_13).map(|c| c.to_string());
+        assert_eq!(clamped(""), Ok("v1.13".to_owned()));
+        assert_eq!(clamped("v2.0"), Ok("v1.13".to_owned()));
+        assert_eq!(clamped("1.6.4"), Ok("v1.6".to_owned()));
+        assert!(clamped("v1.5").is_err() && clamped("latest").is_err());
+        assert_eq!(Contract::tag("0.14.2"), Ok("v0.14".to_owned()));
+        assert!(Contract::tag("v1.6-x").is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! That crate knows no limits and tells nobody how a transfer ended; both are done here, in the reader that it drops at the end.
 //! Its traps: a second request from the same port waits until the first has timed out, so the timeout is short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -39,6 +39,10 @@ const TRANSFERS_PER_PEER_MAX: usize = 8;
 const WINDOW_MAX: u16 = 64;
 /// Events on their way to the desk.
 const QUEUE: usize = 1024;
+/// Events that wait for their peer's address to be known.
+const WAITING_MAX: usize = 64;
+/// How long they wait: longer than a transfer and the start of what it brought, shorter than any next boot.
+const WAITS_AT_MOST: Duration = Duration::from_secs(30);
 
 /// Starts the server on a bound socket; the returned future serves until `stop`.
 pub(crate) async fn start<D: Desk>(
@@ -270,19 +274,65 @@ impl Drop for Transfer {
     }
 }
 
+/// Events whose peer the desk does not know yet. Its address comes with the REQUEST that was overheard milliseconds before the
+/// transfer, and a slow disk can take longer to write that than the transfer takes; else with the script that follows.
+#[derive(Debug, Default)]
+struct Waiting(VecDeque<(Instant, Event)>);
+
+impl Waiting {
+    fn push(&mut self, since: Instant, event: Event) {
+        if self.0.len() == WAITING_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((since, event));
+    }
+
+    /// Takes all, oldest first; what waited too long is told and forgotten.
+    fn take(&mut self, now: Instant) -> Vec<(Instant, Event)> {
+        let (late, due) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(since, _)| now.duration_since(*since) > WAITS_AT_MOST);
+        for (_, Event { peer, name, what }) in late {
+            tracing::debug!(%peer, name, ?what, "TFTP of an unknown machine");
+        }
+        due
+    }
+}
+
 async fn record<D: Desk>(desk: Arc<D>, mut hear: mpsc::Receiver<Event>) {
-    while let Some(event) = hear.recv().await {
-        if let Err(error) = record_one(&*desk, &event).await {
-            tracing::warn!(peer = %event.peer, name = event.name, %error, "TFTP not recorded");
+    let mut changed = desk.changed();
+    let mut waiting = Waiting::default();
+    loop {
+        tokio::select! {
+            event = hear.recv() => match event {
+                Some(event) => waiting.push(Instant::now(), event),
+                None => return,
+            },
+            Ok(()) = changed.changed(), if !waiting.0.is_empty() => {}
+        }
+        changed.mark_unchanged();
+        for (since, event) in waiting.take(Instant::now()) {
+            match record_one(&*desk, &event).await {
+                Ok(Known::Yes) => {}
+                Ok(Known::NotYet) => waiting.push(since, event),
+                Err(error) => {
+                    tracing::warn!(peer = %event.peer, name = event.name, %error, "TFTP not recorded");
+                }
+            }
         }
     }
 }
 
-async fn record_one<D: Desk>(desk: &D, event: &Event) -> Result<(), DeskError> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Yes,
+    NotYet,
+}
+
+async fn record_one<D: Desk>(desk: &D, event: &Event) -> Result<Known, DeskError> {
     let (peer, name) = (event.peer, &event.name);
     let Some(owner) = desk.machine_at(peer).await? else {
-        tracing::debug!(%peer, name, what = ?event.what, "TFTP of an unknown machine");
-        return Ok(());
+        return Ok(Known::NotYet);
     };
     let note = |text: String, alarm: bool| Note {
         source: "tftp",
@@ -292,22 +342,23 @@ async fn record_one<D: Desk>(desk: &D, event: &Event) -> Result<(), DeskError> {
     match event.what {
         What::Requested => {
             let fact = Fact::BootFileRequested { name: name.clone() };
-            desk.fact(&owner.machine, owner.epoch, fact).await
+            desk.fact(&owner.machine, owner.epoch, fact).await?;
         }
         What::Served => {
             let fact = Fact::BootFileServed { name: name.clone() };
-            desk.fact(&owner.machine, owner.epoch, fact).await
+            desk.fact(&owner.machine, owner.epoch, fact).await?;
         }
         What::NotFound => {
             let text =
                 format!("{peer} asked TFTP for {name}, which is not in the assets directory");
-            desk.note(&owner.machine, note(text, false)).await
+            desk.note(&owner.machine, note(text, false)).await?;
         }
         What::Stalled { read, total } => {
             let text = format!(
                 "TFTP transfer of {name} to {peer} stalled: at most {read} of {total} bytes arrived, nothing was acknowledged after that"
             );
-            desk.note(&owner.machine, note(text, true)).await
+            desk.note(&owner.machine, note(text, true)).await?;
         }
     }
+    Ok(Known::Yes)
 }

@@ -7,7 +7,7 @@ use metal_proto::metal::v1 as pb;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use talos::schematic::{Arch, Image, Schematic};
-use talos::secrets::{Bundle, ClientCertificate, Role, Secret, system_entropy};
+use talos::secrets::{Bundle, ClientCertificate, KubernetesUser, Role, Secret, system_entropy};
 use talos::version::{Contract, Generator};
 
 use crate::store::{Doc, Kind, Store, StoreError};
@@ -199,10 +199,15 @@ pub fn kubernetes_access(
     endpoint: &str,
     ttl: Duration,
 ) -> Result<Secret, talos::secrets::ClientError> {
-    bundle.admin_kubeconfig_for(
+    let admin = KubernetesUser {
+        name: "admin",
+        groups: &["system:masters"],
+        lifetime: ttl,
+    };
+    bundle.kubeconfig(
         cluster,
         endpoint,
-        ttl,
+        &admin,
         jiff::Timestamp::now(),
         &mut system_entropy,
     )

@@ -98,6 +98,39 @@ async fn curl_fetches_it_whole() {
 }
 
 #[tokio::test]
+async fn a_transfer_that_ends_before_its_address_is_known_is_told_all_the_same() {
+    let site = Site::start().await;
+    let mut owner = None;
+    site.desk
+        .set(|script| owner = script.machine_at.pop_first());
+    let (mut client, first) = Client::ask(&site, "undionly.kpxe", &[]).await;
+    let mut data = first;
+    while data.len() == 4 + 512 {
+        client
+            .acknowledge(u16::from_be_bytes([data[2], data[3]]))
+            .await;
+        (client.server, data) = client.receive().await;
+    }
+    client
+        .acknowledge(u16::from_be_bytes([data[2], data[3]]))
+        .await;
+    // Requested and served were looked up in vain; a change that has nothing to do with it tells nothing either.
+    site.desk.looked_up(3).await;
+    site.desk.set(|_| {});
+    assert_eq!(site.desk.all(), [""; 0]);
+    site.desk.set(|script| script.machine_at.extend(owner));
+    site.desk.told("BootFileServed").await;
+    assert_eq!(
+        site.desk.all(),
+        [
+            "fact r1-u1/7 BootFileRequested { name: \"undionly.kpxe\" }",
+            "fact r1-u1/7 BootFileServed { name: \"undionly.kpxe\" }",
+        ]
+    );
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn options_and_windows() {
     let site = Site::start().await;
     let options = [

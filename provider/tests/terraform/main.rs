@@ -2,21 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../fake/mod.rs"]
 mod fake;
 mod import;
 mod limits;
 mod restart;
 mod rig;
 mod update;
-mod world;
 
 use std::fs;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fake::Install;
 use rig::{Rig, flat};
-use world::Install;
 
 const LAB: &str = include_str!("../fixtures/lab.tf");
 

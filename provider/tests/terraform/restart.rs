@@ -4,8 +4,8 @@ use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::fake::Install;
 use crate::rig::Rig;
-use crate::world::Install;
 use crate::{HEAD, NODE};
 
 /// Long enough that several tries are refused.

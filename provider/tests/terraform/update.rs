@@ -1,7 +1,7 @@
 //! Every resource changes in place what may change, and tells what a person should know of it.
 
+use crate::fake::warning;
 use crate::rig::Rig;
-use crate::world::warning;
 use crate::{HEAD, NODE};
 
 const REST: &str = r#"

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::timeouts::Operation;
 use crate::value::Object;
@@ -33,10 +34,14 @@ pub struct Context {
     operation: Operation,
     host: Host,
     stopped: CancellationToken,
+    /// Ends what the request has started and left running.
+    _over: Option<DropGuard>,
     deadline: Option<Instant>,
     private: Mutex<Private>,
     checkpoint: Mutex<Option<Object>>,
     warnings: Mutex<Diagnostics>,
+    deferrals: Deferrals,
+    deferred: Mutex<Option<Deferral>>,
 }
 
 impl Context {
@@ -44,11 +49,14 @@ impl Context {
         Self {
             operation,
             host,
+            _over: (operation != Operation::Configure).then(|| stopped.clone().drop_guard()),
             stopped,
             deadline: None,
             private: Mutex::default(),
             checkpoint: Mutex::default(),
             warnings: Mutex::default(),
+            deferrals: Deferrals::default(),
+            deferred: Mutex::default(),
         }
     }
 
@@ -60,6 +68,36 @@ impl Context {
     pub(crate) fn with_private(mut self, bytes: &[u8]) -> Self {
         self.private = Mutex::new(Private::from_bytes(bytes));
         self
+    }
+
+    pub(crate) fn with_deferrals(mut self, deferrals: Deferrals) -> Self {
+        self.deferrals = deferrals;
+        self
+    }
+
+    pub(crate) fn deferred(&self) -> Option<Deferral> {
+        *lock(&self.deferred)
+    }
+
+    /// Does the host take deferred answers?
+    #[must_use]
+    pub fn deferrals(&self) -> Deferrals {
+        self.deferrals
+    }
+
+    /// Makes the answer to this request (configure, read, plan, import, data) wait for a later run. What is returned besides is shown
+    /// as far as it is known, and nothing is applied.
+    ///
+    /// # Errors
+    /// The message for the user of a host that cannot: return it, or go on with what is known.
+    pub fn defer(&self, why: Deferral) -> Result<(), Diagnostic> {
+        match self.deferrals {
+            Deferrals::Allowed => {
+                *lock(&self.deferred) = Some(why);
+                Ok(())
+            }
+            Deferrals::Refused => Err(why.refusal()),
+        }
     }
 
     /// What this request does.
@@ -74,7 +112,8 @@ impl Context {
         &self.host
     }
 
-    /// Cancelled once the host asks to stop. Deadlines do not cancel it: see [`Self::interrupted`].
+    /// The request's own: cancelled once the host asks to stop, and when the request is over (except `configure`'s, whose clients
+    /// live on). Deadlines do not cancel it: see [`Self::interrupted`].
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
         &self.stopped
@@ -122,13 +161,13 @@ impl Context {
     /// The message for the user of an operation that ended early.
     #[must_use]
     pub fn interruption(&self, why: Interrupt) -> Diagnostic {
-        let verb = self.operation.as_str();
+        let (noun, verb) = (self.operation.noun(), self.operation.as_str());
         match why {
             Interrupt::Stopped => Diagnostic::error("Operation cancelled")
-                .detail(format!("The {verb} was stopped before its end, because the host asked to stop. What was done so far is kept."))
+                .detail(format!("The {noun} was stopped before its end, because the host asked to stop. What was done so far is kept."))
                 .hint("run the same command again to continue"),
             Interrupt::TimedOut => Diagnostic::error("Operation timed out")
-                .detail(format!("The {verb} did not end in the time that it was given. What was done so far is kept."))
+                .detail(format!("The {noun} did not end in the time that it was given. What was done so far is kept."))
                 .hint(format!("run the same command again to continue, or raise timeouts.{verb}")),
         }
     }

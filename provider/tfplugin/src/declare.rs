@@ -4,7 +4,8 @@
 /// Declares a struct of attributes.
 ///
 /// Documentation comments become the attributes' descriptions. Each field gives its type and how it may be set:
-/// `required()`, `optional()`, `computed()` or `optional_computed()`, and any of [`Attribute`](crate::Attribute)'s modifiers.
+/// `required()`, `optional()`, `computed()` or `optional_computed()` (`block()` for a nested block), and any of
+/// [`Attribute`](crate::Attribute)'s modifiers.
 /// The struct's fields are [`Field`](crate::Field)s of those types; `Struct::field` is the attribute's [`Name`](crate::Name).
 /// A field whose name is a Rust keyword is written `r#match`. `Debug` prints every value: keep models with secrets out of logs.
 ///
@@ -44,7 +45,7 @@ macro_rules! model {
         impl $crate::Model for $model {
             fn attributes() -> ::std::vec::Vec<$crate::schema::Attribute> {
                 #[allow(unused_imports, reason = "the vocabulary of the declarations")]
-                use $crate::schema::{computed, optional, optional_computed, required};
+                use $crate::schema::{block, computed, optional, optional_computed, required};
                 ::std::vec![$($crate::schema::Attribute::of(
                     Self::$field,
                     concat!($($fdoc, "\n",)* ""),

@@ -2,8 +2,8 @@
 //!
 //! The engine around them keeps the host's rules by construction: a plan agrees with the configuration, a state with the plan, nothing
 //! unknown or write-only is stored, and a stopped, failed or panicked operation keeps what it had made ([`Context::checkpoint`]).
-//! No protobuf, no MessagePack, no bytes in a provider's code. Deliberately not here: nested blocks (nested attributes say more),
-//! transports but unix sockets, state of Terraform before 0.12.
+//! No protobuf, no MessagePack, no bytes in a provider's code. Deliberately not here: transports but unix sockets,
+//! state of Terraform before 0.12.
 //!
 //! A whole provider:
 //!
@@ -80,16 +80,31 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod action;
 #[cfg(test)]
 mod arbitrary;
 mod codec;
 mod context;
 mod declare;
+mod deferral;
 mod diagnostics;
+pub mod docs;
 pub mod duration;
 mod engine;
+pub mod ephemeral;
+mod families;
+pub mod function;
 mod guard;
+mod identity;
+#[doc(hidden)]
+pub mod in_process;
+#[cfg(feature = "engines")]
+pub mod kit;
+mod leases;
+mod lifecycle;
+mod list;
 pub mod model;
+mod moving;
 mod path;
 mod plan;
 mod resource;
@@ -97,16 +112,25 @@ mod runtime;
 pub mod schema;
 mod serve;
 mod server;
+pub mod size;
 mod timeouts;
 mod value;
 
+pub use action::{Action, Progress};
 pub use context::{Context, Host, Interrupt};
+pub use deferral::{Deferral, Deferrals};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use ephemeral::{EphemeralResource, Opened, Renewed};
+pub use function::{Call, Function, FunctionError, Signature};
+pub use identity::IdentitySchema;
+pub use lifecycle::{Applied, Asked, ImportBy, Planned};
+pub use list::{ListEvent, ListRequest, ListResource, Listed, Listing, Want};
 pub use model::{Field, FieldType, Model, Name, Plain, SetOf};
+pub use moving::{Move, MoveSource, Upgrade};
 pub use path::{Path, Step};
 pub use plan::Plan;
 pub use resource::{Change, DataSource, Failed, Provider, Resource, Saved};
-pub use runtime::{Applied, Planned, Runtime};
+pub use runtime::Runtime;
 pub use schema::{Attribute, Schema};
 pub use serve::{About, serve};
 pub use timeouts::{DefaultTimeouts, Operation, Timeouts};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::function::Takes;
 use crate::schema::{Attribute, Nesting, Shape, Validator, validators};
 use crate::value::{Number, Object, Type, Value};
 
@@ -160,6 +161,18 @@ pub trait FieldType: Sized {
         Vec::new()
     }
 
+    /// What an argument of this type may be besides known; see [`parameters!`](crate::parameters!).
+    #[doc(hidden)]
+    fn takes() -> Takes {
+        Takes::Known
+    }
+
+    /// The same of the elements, where this type gathers a variadic parameter's arguments.
+    #[doc(hidden)]
+    fn elements_take() -> Takes {
+        Takes::Known
+    }
+
     /// Reads a value that is neither null nor unknown as a whole; none where it is not of this type, or holds something that is unknown
     /// and the type has no room for that.
     fn from_value(value: &Value) -> Option<Self>;
@@ -270,12 +283,43 @@ impl<T: FieldType> FieldType for Field<T> {
         T::validators()
     }
 
+    fn takes() -> Takes {
+        Takes::Unknown
+    }
+
     fn from_value(value: &Value) -> Option<Self> {
         Some(Self::from_value_or_unknown(value))
     }
 
     fn into_value(self) -> Value {
         self.into()
+    }
+}
+
+/// An element or an argument that may be null.
+impl<T: FieldType> FieldType for Option<T> {
+    fn shape() -> Shape {
+        T::shape()
+    }
+
+    fn validators() -> Vec<Validator> {
+        T::validators()
+    }
+
+    fn takes() -> Takes {
+        Takes::Null
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        if value.is_null() {
+            Some(None)
+        } else {
+            T::from_value(value).map(Some)
+        }
+    }
+
+    fn into_value(self) -> Value {
+        self.map_or(Value::Null, T::into_value)
     }
 }
 
@@ -287,6 +331,10 @@ impl<T: FieldType> FieldType for Vec<T> {
 
     fn validators() -> Vec<Validator> {
         each_of::<T>()
+    }
+
+    fn elements_take() -> Takes {
+        T::takes()
     }
 
     fn from_value(value: &Value) -> Option<Self> {

@@ -90,16 +90,20 @@ impl Plan {
 
     /// Plans a value that the provider decides and knows already. After apply it must be exactly this one.
     pub fn set(&mut self, path: impl Into<Path>, value: impl Into<Value>) {
-        let path = path.into();
-        match self.refusal(&path) {
-            Some(why) => self.mistake(&path, why),
-            None => match self.planned.place(&path) {
-                Some(place) => *place = value.into(),
-                None => self.mistake(
-                    &path,
-                    "is planned inside an object that is null, unknown or part of a set",
-                ),
-            },
+        let (path, mut value) = (path.into(), value.into());
+        if let Some(why) = self.refusal(&path) {
+            self.mistake(&path, why);
+            return;
+        }
+        if let Some(attribute) = self.schema.attribute_at(&path) {
+            value = crate::engine::write_only_as_null(attribute, value);
+        }
+        match self.planned.place(&path) {
+            Some(place) => *place = value,
+            None => self.mistake(
+                &path,
+                "is planned inside an object that is null, unknown or part of a set",
+            ),
         }
     }
 
@@ -143,6 +147,8 @@ impl Plan {
         match attribute.presence() {
             _ if attribute.write_only => Some("is write-only"),
             Presence::Computed => None,
+            // Another value would be "changed back" by every plan to come.
+            Presence::OptionalComputed if attribute.default.is_some() => Some("has a default"),
             Presence::OptionalComputed if configured.at_path(path).is_null() => None,
             Presence::OptionalComputed => Some("is set by the configuration"),
             Presence::Required | Presence::Optional => Some("is for the configuration to set"),

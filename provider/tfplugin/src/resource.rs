@@ -5,9 +5,15 @@
 
 use std::sync::Arc;
 
+use crate::action::Action;
 use crate::context::Context;
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::ephemeral::EphemeralResource;
+use crate::function::Function;
+use crate::identity::IdentitySchema;
+use crate::list::ListResource;
 use crate::model::Model;
+use crate::moving::{Move, Upgrade};
 use crate::plan::Plan;
 use crate::schema::Schema;
 use crate::timeouts::DefaultTimeouts;
@@ -208,7 +214,48 @@ pub trait Resource: Send + Sync + 'static {
             .into())
     }
 
-    /// Rewrites a state that was stored with an older [`Schema::version`], in its JSON form, for the schema of today.
+    /// What identifies a resource of this type, for hosts from Terraform and OpenTofu 1.12. Asked once, when the process starts.
+    fn identity(&self) -> Option<IdentitySchema> {
+        None
+    }
+
+    /// The identity of the resource that a state is about. Given: the attributes of [`Self::identity`] are the state's attributes of
+    /// the same names. What is null or unknown here is not known yet.
+    fn identify(&self, state: &Object) -> Object {
+        state.clone()
+    }
+
+    /// As [`Self::import`], found by the identity that the user gives: required attributes are set, optional ones may be.
+    ///
+    /// # Errors
+    /// Why it cannot be imported.
+    async fn import_by_identity(&self, cx: &Context, identity: &Object) -> Result<Saved, Failed> {
+        let _ = (cx, identity);
+        Err(Diagnostic::error("Import by identity not supported")
+            .detail(format!(
+                "`{}` cannot be imported by its identity.",
+                self.type_name()
+            ))
+            .hint("give an id in the import block")
+            .into())
+    }
+
+    /// The steps from older [`IdentitySchema::version`]s.
+    fn identity_upgrades(&self) -> Vec<Upgrade> {
+        Vec::new()
+    }
+
+    /// The steps from older [`Schema::version`]s, each with the model of what it reads.
+    fn upgrades(&self) -> Vec<Upgrade> {
+        Vec::new()
+    }
+
+    /// The types whose states a `moved` block may bring here (Terraform 1.8+).
+    fn moves(&self) -> Vec<Move> {
+        Vec::new()
+    }
+
+    /// Rewrites a state that was stored with an older [`Schema::version`] that [`Self::upgrades`] has no step for, in its JSON form, for the schema of today.
     ///
     /// # Errors
     /// Why it cannot be rewritten.
@@ -258,8 +305,28 @@ pub trait Provider: Send + Sync + 'static {
     /// Every kind of resource. Asked once, when the process starts.
     fn resources(&self) -> Vec<Arc<dyn Resource>>;
 
+    /// What can be listed. Asked once, when the process starts.
+    fn lists(&self) -> Vec<Arc<dyn ListResource>> {
+        Vec::new()
+    }
+
     /// Every kind of data source. Asked once, when the process starts.
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
+        Vec::new()
+    }
+
+    /// Every function. Asked once, when the process starts.
+    fn functions(&self) -> Vec<Arc<dyn Function>> {
+        Vec::new()
+    }
+
+    /// Every kind of ephemeral resource. Asked once, when the process starts.
+    fn ephemerals(&self) -> Vec<Arc<dyn EphemeralResource>> {
+        Vec::new()
+    }
+
+    /// Every kind of action. Asked once, when the process starts.
+    fn actions(&self) -> Vec<Arc<dyn Action>> {
         Vec::new()
     }
 

@@ -2,15 +2,22 @@
 //!
 //! The gRPC service is a thin shell over this; tests of a provider use it in process. No bytes here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::context::{AfterStop, Context, Host, StopSwitch};
+use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::engine::{self, WriteOnly};
+use crate::families::Families;
 use crate::guard;
-use crate::path::Path;
-use crate::resource::{Change, DataSource, Failed, Provider, Resource};
+use crate::identity::IdentitySchema;
+use crate::lifecycle::Applied;
+use crate::list::ListResource;
+use crate::moving;
+use crate::resource::{DataSource, Failed, Provider, Resource};
 use crate::schema::Schema;
 use crate::timeouts::{DefaultTimeouts, Operation, Timeouts};
 use crate::value::Object;
@@ -20,39 +27,20 @@ pub struct Runtime {
     provider: Box<dyn Provider>,
     schema: Arc<Schema>,
     resources: BTreeMap<&'static str, Kind<dyn Resource>>,
+    pub(crate) identities: BTreeMap<&'static str, IdentitySchema>,
+    pub(crate) lists: BTreeMap<&'static str, Kind<dyn ListResource>>,
     data_sources: BTreeMap<&'static str, Kind<dyn DataSource>>,
+    families: Families,
     mistakes: Vec<String>,
     stop: StopSwitch,
     host: Mutex<Host>,
+    /// Said while configuring: every answer of the run waits.
+    deferral: Mutex<Option<Deferral>>,
 }
 
-struct Kind<T: ?Sized> {
-    code: Arc<T>,
-    schema: Arc<Schema>,
-}
-
-/// The answer to a plan request.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Planned {
-    /// The planned state; none for a deletion.
-    pub state: Option<Object>,
-    /// The attributes that make it a replacement.
-    pub replace: BTreeSet<Path>,
-    /// For the apply.
-    pub private: Vec<u8>,
-    /// Messages.
-    pub diagnostics: Diagnostics,
-}
-
-/// The answer to an apply, refresh, import or data request.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Applied {
-    /// The new state; none where nothing exists.
-    pub state: Option<Object>,
-    /// Kept beside the state.
-    pub private: Vec<u8>,
-    /// Messages.
-    pub diagnostics: Diagnostics,
+pub(crate) struct Kind<T: ?Sized> {
+    pub(crate) code: Arc<T>,
+    pub(crate) schema: Arc<Schema>,
 }
 
 impl Runtime {
@@ -78,6 +66,7 @@ impl Runtime {
                 mistakes.push(format!("resource {name}: declared twice"));
             }
         }
+        let (identities, lists) = kept(&provider, &resources, &mut mistakes);
         let mut data_sources = BTreeMap::new();
         for code in provider.data_sources() {
             let (name, schema) = (code.type_name(), Arc::new(code.schema()));
@@ -91,14 +80,19 @@ impl Runtime {
                 mistakes.push(format!("data source {name}: declared twice"));
             }
         }
+        let families = Families::of(&provider, &mut mistakes);
         Self {
+            families,
             provider: Box::new(provider),
             schema,
             resources,
+            identities,
+            lists,
             data_sources,
             mistakes,
             stop: StopSwitch::default(),
             host: Mutex::default(),
+            deferral: Mutex::default(),
         }
     }
 
@@ -133,6 +127,10 @@ impl Runtime {
         self.stop.stop(AfterStop::StayStopped);
     }
 
+    pub(crate) fn families(&self) -> &Families {
+        &self.families
+    }
+
     pub(crate) fn stop_switch(&self) -> &StopSwitch {
         &self.stop
     }
@@ -147,12 +145,30 @@ impl Runtime {
 
     /// Hands over the provider block.
     pub async fn configure(&self, host: Host, config: &Object) -> Diagnostics {
+        self.configure_for(host, config, Deferrals::Refused).await
+    }
+
+    /// Hands over the provider block, on a host that may take deferred answers.
+    pub async fn configure_for(
+        &self,
+        host: Host,
+        config: &Object,
+        deferrals: Deferrals,
+    ) -> Diagnostics {
         *self.host.lock().unwrap_or_else(PoisonError::into_inner) = host;
         let config = engine::propose(&self.schema.attributes, config, None);
-        let cx = self.context(Operation::Configure);
+        let cx = self.context(Operation::Configure).with_deferrals(deferrals);
         let mut found = Diagnostics::new();
         let hook = self.provider.configure(&cx, &config, &mut found);
-        caught(guard::run(&cx, hook).await, found)
+        let found = caught(guard::run(&cx, hook).await, found);
+        *self.deferral.lock().unwrap_or_else(PoisonError::into_inner) = cx.deferred();
+        found
+    }
+
+    /// Does everything wait for the provider block? Never on a host that cannot.
+    pub(crate) fn provider_deferral(&self, deferrals: Deferrals) -> Option<Deferral> {
+        let said = *self.deferral.lock().unwrap_or_else(PoisonError::into_inner);
+        said.filter(|_| deferrals == Deferrals::Allowed)
     }
 
     /// Checks a resource block. A host before 1.11 knows no write-only attributes.
@@ -190,160 +206,19 @@ impl Runtime {
         caught(guard::catch(hook).await, found)
     }
 
-    /// Plans a creation (no prior), an update, or a deletion (no configuration).
-    pub async fn plan(
-        &self,
-        name: &str,
-        prior: Option<Object>,
-        config: Option<Object>,
-        private: &[u8],
-    ) -> Planned {
-        let kind = match self.resource(name) {
-            Ok(kind) => kind,
-            Err(unknown) => {
-                return Planned {
-                    diagnostics: unknown.into(),
-                    ..Planned::default()
-                };
-            }
-        };
-        let cx = self.context(Operation::Plan).with_private(private);
-        let mut found = Diagnostics::new();
-        let Some(config) = config else {
-            let state = prior.unwrap_or_default();
-            let hook = kind.code.plan_delete(&cx, &state, &mut found);
-            let diagnostics = caught(guard::run(&cx, hook).await, found);
-            return Planned {
-                private: cx.private_bytes(),
-                diagnostics,
-                ..Planned::default()
-            };
-        };
-        let mut plan = engine::plan(&kind.schema, prior, config);
-        let hook = kind.code.plan(&cx, &mut plan, &mut found);
-        let mut diagnostics = caught(guard::run(&cx, hook).await, found);
-        diagnostics.extend(std::mem::take(&mut plan.mistakes));
-        let planned = plan.planned_object().clone();
-        let mut replace = plan.replace;
-        if let Some(prior) = &plan.prior {
-            replace.extend(engine::replacements(
-                &kind.schema.attributes,
-                &plan.config,
-                prior,
-                &planned,
-            ));
-        }
-        Planned {
-            state: Some(planned),
-            replace,
-            private: cx.private_bytes(),
-            diagnostics,
-        }
-    }
-
-    /// Applies a plan: creates (no prior), updates, or deletes (no planned state).
-    pub async fn apply(
-        &self,
-        name: &str,
-        prior: Option<Object>,
-        planned: Option<Object>,
-        config: Option<Object>,
-        private: &[u8],
-    ) -> Applied {
-        let kind = match self.resource(name) {
-            Ok(kind) => kind,
-            Err(unknown) => {
-                return Applied {
-                    state: prior,
-                    private: private.to_vec(),
-                    diagnostics: unknown.into(),
-                };
-            }
-        };
-        match (prior, planned) {
-            (prior, Some(planned)) => {
-                let config = config.unwrap_or_default();
-                self.change(
-                    kind,
-                    Change {
-                        prior,
-                        planned,
-                        config,
-                    },
-                    private,
-                )
-                .await
-            }
-            (Some(prior), None) => self.delete(kind, prior, private).await,
-            (None, None) => Applied::default(),
-        }
-    }
-
-    /// Refreshes a state.
-    pub async fn read(&self, name: &str, state: Object, private: &[u8]) -> Applied {
-        let kind = match self.resource(name) {
-            Ok(kind) => kind,
-            Err(unknown) => {
-                return Applied {
-                    state: Some(state),
-                    private: private.to_vec(),
-                    diagnostics: unknown.into(),
-                };
-            }
-        };
-        let cx = self
-            .limited(kind, Operation::Read, &state)
-            .with_private(private);
-        let done = guard::run(&cx, kind.code.read(&cx, &state)).await;
-        let (state, diagnostics) = match flat(done) {
-            Ok(Some(saved)) => {
-                let mut found = saved.warnings;
-                let state =
-                    engine::refreshed(&kind.schema.attributes, &state, saved.state, &mut found);
-                (Some(state), found)
-            }
-            Ok(None) => (None, Diagnostics::new()),
-            // A refresh that failed has seen nothing new.
-            Err(failed) => (Some(state), reasons(failed.diagnostics)),
-        };
-        Applied {
-            state,
-            private: cx.private_bytes(),
-            diagnostics,
-        }
-    }
-
-    /// Finds the state of an existing resource.
-    pub async fn import(&self, name: &str, id: &str) -> Applied {
-        let kind = match self.resource(name) {
-            Ok(kind) => kind,
-            Err(unknown) => {
-                return Applied {
-                    diagnostics: unknown.into(),
-                    ..Applied::default()
-                };
-            }
-        };
-        let cx = self.context(Operation::Import);
-        let done = guard::run(&cx, kind.code.import(&cx, id)).await;
-        let (state, diagnostics) = match flat(done) {
-            Ok(saved) => {
-                let mut found = saved.warnings;
-                let attributes = &kind.schema.attributes;
-                let state = engine::refreshed(attributes, &Object::new(), saved.state, &mut found);
-                (Some(engine::with_local_defaults(attributes, state)), found)
-            }
-            Err(failed) => (None, reasons(failed.diagnostics)),
-        };
-        Applied {
-            state,
-            private: cx.private_bytes(),
-            diagnostics,
-        }
-    }
-
     /// Reads a data source.
     pub async fn read_data_source(&self, name: &str, config: Object) -> Applied {
+        self.read_data_source_for(name, config, Deferrals::Refused)
+            .await
+    }
+
+    /// Reads a data source, on a host that may take deferred answers.
+    pub async fn read_data_source_for(
+        &self,
+        name: &str,
+        config: Object,
+        deferrals: Deferrals,
+    ) -> Applied {
         let kind = match self.data_source(name) {
             Ok(kind) => kind,
             Err(unknown) => {
@@ -360,12 +235,23 @@ impl Runtime {
             .has_timeouts()
             .then(|| Timeouts::of(&config, Operation::Read, DefaultTimeouts::default()))
             .flatten();
-        let cx = self.context(Operation::Read).with_limit(limit);
+        let expected = engine::expected(&kind.schema, &config);
+        if let Some(deferred) = self.provider_deferral(deferrals) {
+            return Applied {
+                state: Some(expected),
+                deferred: Some(deferred),
+                ..Applied::default()
+            };
+        }
+        let cx = self
+            .context(Operation::Read)
+            .with_limit(limit)
+            .with_deferrals(deferrals);
         let done = guard::run(&cx, kind.code.read(&cx, &effective)).await;
         let (state, diagnostics) = match flat(done) {
+            Ok(saved) if cx.deferred().is_some() => (Some(expected), saved.warnings),
             Ok(saved) => {
                 let mut found = saved.warnings;
-                let expected = engine::expected(&kind.schema, &config);
                 (
                     Some(engine::settle(
                         attributes,
@@ -379,34 +265,11 @@ impl Runtime {
             Err(failed) => (None, reasons(failed.diagnostics)),
         };
         Applied {
+            deferred: cx.deferred().filter(|_| state.is_some()),
             state,
-            private: Vec::new(),
             diagnostics,
+            ..Applied::default()
         }
-    }
-
-    /// Rewrites a stored state for today's schema. The state is JSON; what comes back is read with today's schema.
-    pub(crate) fn upgrade(
-        &self,
-        name: &str,
-        version: i64,
-        json: Vec<u8>,
-    ) -> Result<Vec<u8>, Diagnostic> {
-        let kind = self.resource(name)?;
-        if version == kind.schema.version {
-            return Ok(json);
-        }
-        if version > kind.schema.version {
-            return Err(Diagnostic::error("State is too new")
-                .detail(format!(
-                    "`{name}` was stored with schema version {version}; this provider knows {}.",
-                    kind.schema.version
-                ))
-                .hint("use the version of the provider that was used last, or a later one"));
-        }
-        let state = serde_json::from_slice(&json).map_err(|_| damaged(name))?;
-        let upgraded = kind.code.upgrade(version, state)?;
-        serde_json::to_vec(&upgraded).map_err(|_| damaged(name))
     }
 
     pub(crate) fn resource_schema(&self, name: &str) -> Result<&Arc<Schema>, Diagnostic> {
@@ -417,88 +280,7 @@ impl Runtime {
         self.data_source(name).map(|kind| &kind.schema)
     }
 
-    async fn change(&self, kind: &Kind<dyn Resource>, change: Change, private: &[u8]) -> Applied {
-        let attributes = &kind.schema.attributes;
-        if let Some(prior) = &change.prior
-            && engine::only_local_changes(attributes, prior, &change.planned)
-        {
-            return Applied {
-                state: Some(change.planned),
-                private: private.to_vec(),
-                diagnostics: Diagnostics::new(),
-            };
-        }
-        let operation = if change.prior.is_some() {
-            Operation::Update
-        } else {
-            Operation::Create
-        };
-        let cx = self
-            .limited(kind, operation, &change.planned)
-            .with_private(private);
-        let done = if change.prior.is_some() {
-            guard::run(&cx, kind.code.update(&cx, &change)).await
-        } else {
-            guard::run(&cx, kind.code.create(&cx, &change)).await
-        };
-        let (state, diagnostics) = match flat(done) {
-            Ok(saved) => {
-                let mut found = saved.warnings;
-                (
-                    Some(engine::settle(
-                        attributes,
-                        &change.planned,
-                        saved.state,
-                        &mut found,
-                    )),
-                    found,
-                )
-            }
-            Err(failed) => {
-                // A creation's plan tells what was declared; a failed update may have done half of it.
-                let declared = change.prior.is_none().then_some(&change.planned);
-                let exists = failed.state.or_else(|| cx.take_checkpoint());
-                let exists = exists
-                    .map(|s| engine::partial(attributes, declared, s))
-                    .or(change.prior);
-                (exists, reasons(failed.diagnostics))
-            }
-        };
-        let mut told = cx.take_warnings();
-        told.extend(diagnostics);
-        Applied {
-            state,
-            private: cx.private_bytes(),
-            diagnostics: told,
-        }
-    }
-
-    async fn delete(&self, kind: &Kind<dyn Resource>, prior: Object, private: &[u8]) -> Applied {
-        let cx = self
-            .limited(kind, Operation::Delete, &prior)
-            .with_private(private);
-        let done = guard::run(&cx, kind.code.delete(&cx, &prior)).await;
-        let mut told = cx.take_warnings();
-        match flat(done) {
-            Ok(()) => Applied {
-                diagnostics: told,
-                ..Applied::default()
-            },
-            Err(failed) => {
-                told.extend(reasons(failed.diagnostics));
-                let left = failed.state.or_else(|| cx.take_checkpoint());
-                let left =
-                    left.map_or(prior, |s| engine::partial(&kind.schema.attributes, None, s));
-                Applied {
-                    state: Some(left),
-                    private: cx.private_bytes(),
-                    diagnostics: told,
-                }
-            }
-        }
-    }
-
-    fn resource(&self, name: &str) -> Result<&Kind<dyn Resource>, Diagnostic> {
+    pub(crate) fn resource(&self, name: &str) -> Result<&Kind<dyn Resource>, Diagnostic> {
         self.resources
             .get(name)
             .ok_or_else(|| unknown_type("resource", name))
@@ -510,7 +292,7 @@ impl Runtime {
             .ok_or_else(|| unknown_type("data source", name))
     }
 
-    fn context(&self, operation: Operation) -> Context {
+    pub(crate) fn context(&self, operation: Operation) -> Context {
         let host = self
             .host
             .lock()
@@ -519,7 +301,18 @@ impl Runtime {
         Context::new(operation, host, self.stop.token())
     }
 
-    fn limited(&self, kind: &Kind<dyn Resource>, operation: Operation, block: &Object) -> Context {
+    /// For what must run to its end after the host has asked to stop.
+    pub(crate) fn unstopped_context(&self, operation: Operation) -> Context {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        Context::new(operation, host.clone(), CancellationToken::new())
+    }
+
+    pub(crate) fn limited(
+        &self,
+        kind: &Kind<dyn Resource>,
+        operation: Operation,
+        block: &Object,
+    ) -> Context {
         self.context(operation).with_limit(Timeouts::of(
             block,
             operation,
@@ -528,8 +321,51 @@ impl Runtime {
     }
 }
 
+/// Identities and list blocks, with their mistakes.
+#[expect(
+    clippy::type_complexity,
+    reason = "two maps, named where they are used"
+)]
+fn kept(
+    provider: &impl Provider,
+    resources: &BTreeMap<&'static str, Kind<dyn Resource>>,
+    mistakes: &mut Vec<String>,
+) -> (
+    BTreeMap<&'static str, IdentitySchema>,
+    BTreeMap<&'static str, Kind<dyn ListResource>>,
+) {
+    let mut identities = BTreeMap::new();
+    for (name, kind) in resources {
+        let mut say = |what: String| mistakes.push(format!("resource {name}: {what}"));
+        let lost = moving::dead_ends(&kind.code.upgrades(), kind.schema.version);
+        lost.into_iter().for_each(&mut say);
+        if let Some(identity) = kind.code.identity() {
+            let lost = moving::dead_ends(&kind.code.identity_upgrades(), identity.stored_version());
+            let wrong = identity.mistakes().into_iter().map(|m| m.to_string());
+            wrong
+                .chain(lost)
+                .for_each(|m| say(format!("identity: {m}")));
+            identities.insert(*name, identity);
+        }
+    }
+    let mut lists = BTreeMap::new();
+    for code in provider.lists() {
+        let (name, schema) = (code.type_name(), Arc::new(code.schema()));
+        let mut say = |what: &str| mistakes.push(format!("list resource {name}: {what}"));
+        if !identities.contains_key(name) {
+            say("there is no resource of this name with an identity");
+        }
+        let wrong = schema.mistakes().into_iter().map(|m| m.to_string());
+        wrong.for_each(|m| say(&m));
+        if lists.insert(name, Kind { code, schema }).is_some() {
+            say("declared twice");
+        }
+    }
+    (identities, lists)
+}
+
 /// A failure that says nothing is a mistake, and would look like a success to the host.
-fn reasons(mut diagnostics: Diagnostics) -> Diagnostics {
+pub(crate) fn reasons(mut diagnostics: Diagnostics) -> Diagnostics {
     if !diagnostics.has_errors() {
         diagnostics.push(Diagnostic::provider_bug(
             "The operation failed without saying why.",
@@ -538,25 +374,19 @@ fn reasons(mut diagnostics: Diagnostics) -> Diagnostics {
     diagnostics
 }
 
-fn flat<T>(done: Result<Result<T, Failed>, Diagnostic>) -> Result<T, Failed> {
+pub(crate) fn flat<T>(done: Result<Result<T, Failed>, Diagnostic>) -> Result<T, Failed> {
     done.unwrap_or_else(|panicked_or_late| Err(panicked_or_late.into()))
 }
 
-fn caught(done: Result<(), Diagnostic>, mut found: Diagnostics) -> Diagnostics {
+pub(crate) fn caught(done: Result<(), Diagnostic>, mut found: Diagnostics) -> Diagnostics {
     found.extend(done.err());
     found
 }
 
-fn unknown_type(what: &str, name: &str) -> Diagnostic {
+pub(crate) fn unknown_type(what: &str, name: &str) -> Diagnostic {
     Diagnostic::error("Unknown type")
         .detail(format!("This provider has no {what} `{name}`."))
         .hint(
             "run terraform init -upgrade; the state may come from another version of the provider",
         )
-}
-
-fn damaged(name: &str) -> Diagnostic {
-    Diagnostic::error("State cannot be read")
-        .detail(format!("The stored state of `{name}` does not have the shape of its schema version."))
-        .hint("restore the state from a backup, or remove the resource from the state and import it again")
 }

@@ -39,6 +39,18 @@ pub enum Operation {
     Import,
     /// Takes the provider block.
     Configure,
+    /// Lists what exists.
+    List,
+    /// Calls a function.
+    Call,
+    /// Opens an ephemeral resource.
+    Open,
+    /// Makes an ephemeral resource live longer.
+    Renew,
+    /// Ends an ephemeral resource.
+    Close,
+    /// Does an action.
+    Invoke,
 }
 
 impl Operation {
@@ -53,6 +65,33 @@ impl Operation {
             Self::Plan => "plan",
             Self::Import => "import",
             Self::Configure => "configure",
+            Self::List => "list",
+            Self::Call => "call",
+            Self::Open => "open",
+            Self::Renew => "renew",
+            Self::Close => "close",
+            Self::Invoke => "invoke",
+        }
+    }
+}
+
+impl Operation {
+    /// What is interrupted, as messages say it.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Call => "function call",
+            Self::Open => "opening",
+            Self::Renew => "renewal",
+            Self::Close => "closing",
+            Self::Invoke => "action",
+            Self::Create
+            | Self::Read
+            | Self::Update
+            | Self::Delete
+            | Self::Plan
+            | Self::Import
+            | Self::Configure
+            | Self::List => self.as_str(),
         }
     }
 }
@@ -99,7 +138,15 @@ impl Timeouts {
             Operation::Read => (set.read, defaults.read),
             Operation::Update => (set.update, defaults.update),
             Operation::Delete => (set.delete, defaults.delete),
-            Operation::Plan | Operation::Import | Operation::Configure => return None,
+            Operation::Plan
+            | Operation::Import
+            | Operation::Configure
+            | Operation::List
+            | Operation::Call
+            | Operation::Open
+            | Operation::Renew
+            | Operation::Close
+            | Operation::Invoke => return None,
         };
         let said: Field<Duration> = said.map(|t| duration::parse(&t).unwrap_or(default));
         Some(said.into_known().unwrap_or(default))

@@ -3,7 +3,7 @@
 use crate::yaml::{Node, Style, emit};
 
 /// A document of a kind.
-pub(super) fn document<const N: usize>(kind: &str, entries: [(&str, Node); N]) -> Node {
+pub(super) fn document<'a>(kind: &str, entries: impl IntoIterator<Item = (&'a str, Node)>) -> Node {
     let head = [
         ("apiVersion", Node::text("v1alpha1")),
         ("kind", Node::text(kind)),

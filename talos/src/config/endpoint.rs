@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
+use crate::schema::Url;
+
 /// An `https` URL with a host, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -22,6 +24,9 @@ pub enum EndpointError {
     /// The port is not a number from 1 to 65535.
     #[error("the cluster endpoint {0:?} has no usable port; the usual one is 6443")]
     Port(String),
+    /// Not even Go's library takes it.
+    #[error("the cluster endpoint {0:?} is no URL; write it like https://10.0.0.10:6443")]
+    NoUrl(String),
     /// User names, spaces and control characters have no place in it.
     #[error("the cluster endpoint {0:?} holds more than host, port and path")]
     Excess(String),
@@ -61,6 +66,39 @@ impl Endpoint {
         })
     }
 
+    /// Takes whatever Talos's own machinery takes for a URL, and writes it as it does: no scheme, any scheme, no host.
+    /// For comparing, not for machines.
+    ///
+    /// # Errors
+    /// What is no URL to Go's library.
+    pub fn parse_any(url: &str) -> Result<Self, EndpointError> {
+        let parsed = Url::parse(url).ok_or_else(|| EndpointError::NoUrl(url.to_owned()))?;
+        let (before, fragment) = match url.split_once('#') {
+            Some((before, fragment)) => (before, Some(fragment)),
+            None => (url, None),
+        };
+        let (before, query) = match before.split_once('?') {
+            Some((before, query)) => (before, Some(query)),
+            None => (before, None),
+        };
+        let head = before.len() - parsed.path.len();
+        let scheme = parsed.scheme.len();
+        let mut out = format!("{}{}", parsed.scheme, &before[scheme..head]);
+        out.push_str(&escaped(parsed.path));
+        if let Some(query) = query {
+            out.push('?');
+            out.push_str(query);
+        }
+        if let Some(fragment) = fragment.filter(|f| !f.is_empty()) {
+            out.push('#');
+            out.push_str(&escaped(fragment));
+        }
+        Ok(Self {
+            url: out,
+            host: parsed.host().to_owned(),
+        })
+    }
+
     /// The URL as written.
     pub fn as_str(&self) -> &str {
         &self.url
@@ -76,6 +114,20 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
+}
+
+/// A path as Go's library writes it: as it was, unless a character stands in it that must be escaped.
+fn escaped(path: &str) -> String {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@/[]%?".contains(&b);
+    let mut out = String::with_capacity(path.len());
+    for b in path.bytes() {
+        if allowed(b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
 }
 
 /// Host and port text.
@@ -111,6 +163,23 @@ mod tests {
             let endpoint = Endpoint::parse(url).unwrap();
             assert_eq!((endpoint.as_str(), endpoint.host()), (url, host));
         }
+    }
+
+    #[test]
+    fn endpoints_as_the_machinery_takes_them() {
+        for (url, printed, host) in [
+            (
+                "HTTPS://kube.lan:6443/a b?q=1#f",
+                "https://kube.lan:6443/a%20b?q=1#f",
+                "kube.lan",
+            ),
+            ("10.0.0.10", "10.0.0.10", ""),
+            ("http://[fd00::1]:6443", "http://[fd00::1]:6443", "fd00::1"),
+        ] {
+            let endpoint = Endpoint::parse_any(url).unwrap();
+            assert_eq!((endpoint.as_str(), endpoint.host()), (printed, host));
+        }
+        assert!(Endpoint::parse_any("10.0.0.10:6443").is_err());
     }
 
     #[test]

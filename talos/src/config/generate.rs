@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::documents::{document, hostname_document};
-use super::input::{Cni, Input, InstallTarget, Registry, RegistryTls, Role, Scheduling, Toggle};
+use super::input::{Cni, Input, InstallTarget, Role, Scheduling, Toggle};
+use super::policy::{audit_policy, pod_security};
 use super::text::MachineConfig;
 use crate::secrets::{Authority, Bundle, EtcdEncryption, Secret};
 use crate::version::Generator;
@@ -44,6 +45,12 @@ pub enum GenerateError {
         "the install disk selector is empty: it would take any disk; name a serial, wwid, size or type"
     )]
     EmptySelector,
+    /// No Kubernetes version, where the machinery insists on one.
+    #[error("kubernetes version must be specified")]
+    NoKubernetesVersion,
+    /// A selector that has no expression.
+    #[error("this install disk selector cannot be written for Talos 1.14: {0}")]
+    Selector(&'static str),
 }
 
 /// Makes a node's config.
@@ -51,44 +58,86 @@ pub enum GenerateError {
 /// # Errors
 /// An input that cannot be written, before anything is.
 pub fn generate(input: &Input, bundle: &Bundle) -> Result<MachineConfig, GenerateError> {
-    let kubernetes = checked(input)?;
+    written(input, trees(input, bundle)?)
+}
+
+/// The config's documents before they are written.
+pub(crate) fn trees(input: &Input, bundle: &Bundle) -> Result<Vec<Node>, GenerateError> {
+    checked(input)?;
+    plan(input, bundle, Rigor::Checked)
+}
+
+/// Makes a node's config of whatever the machinery takes: older and newer Kubernetes, no name, kernel arguments that
+/// the installed image will ignore. For comparing, not for machines.
+///
+/// # Errors
+/// What the machinery refuses too.
+pub fn generate_unchecked(input: &Input, bundle: &Bundle) -> Result<MachineConfig, GenerateError> {
+    contract_is_known(input)?;
+    if input.generator == Generator::V1_14 && input.kubernetes_version.is_empty() {
+        return Err(GenerateError::NoKubernetesVersion);
+    }
+    written(input, plan(input, bundle, Rigor::AsTheMachinery)?)
+}
+
+fn written(input: &Input, documents: Vec<Node>) -> Result<MachineConfig, GenerateError> {
+    let style = style(input.generator);
+    Ok(MachineConfig::new(emit_documents(&documents, style)))
+}
+
+/// How much of the machinery's own carelessness is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rigor {
+    Checked,
+    AsTheMachinery,
+}
+
+fn plan(input: &Input, bundle: &Bundle, rigor: Rigor) -> Result<Vec<Node>, GenerateError> {
     let plan = Plan {
         input,
         bundle,
-        kubernetes: &kubernetes,
+        rigor,
     };
     let mut documents = vec![plan.v1alpha1()];
+    if plan.is_split() {
+        documents.extend(plan.documents_before_registries()?);
+    }
     documents.extend(plan.registries_as_documents());
-    if input.contract.since_1(12) {
+    if plan.since_1(12) {
         documents.push(hostname_document(input.hostname.as_deref()));
     }
-    if let (Some(toggle), true) = (input.kubespan, input.contract.since_1(13)) {
+    if let (Some(toggle), true) = (input.kubespan, plan.since_1(13)) {
         documents.push(document(
             "KubeSpanConfig",
             [("enabled", Node::boolean(toggle.is_enabled()))],
         ));
     }
-    Ok(MachineConfig::new(emit_documents(
-        &documents,
-        style(input.generator),
-    )))
+    if plan.is_split() {
+        documents.extend(plan.kubernetes_documents());
+    }
+    Ok(documents)
 }
 
 /// How a generator's output is quoted.
 pub(crate) const fn style(generator: Generator) -> Style {
     match generator {
         Generator::V1_13 => Style::V1_13,
+        Generator::V1_14 => Style::V1_14,
     }
 }
 
-/// The Kubernetes version without `v`.
-fn checked(input: &Input) -> Result<String, GenerateError> {
+fn contract_is_known(input: &Input) -> Result<(), GenerateError> {
     if input.contract > input.generator.newest() {
         return Err(GenerateError::Contract {
             generator: input.generator,
             contract: input.contract,
         });
     }
+    Ok(())
+}
+
+fn checked(input: &Input) -> Result<(), GenerateError> {
+    contract_is_known(input)?;
     if input.cluster_name.is_empty() {
         return Err(GenerateError::ClusterName);
     }
@@ -111,31 +160,43 @@ fn checked(input: &Input) -> Result<String, GenerateError> {
             asked: asked.clone(),
         });
     }
-    Ok(asked.strip_prefix('v').unwrap_or(asked).to_owned())
+    Ok(())
 }
 
-/// Entries of a mapping that is being written.
-type Entries = Vec<(&'static str, Node)>;
+pub(super) const KUBELET: &str = "ghcr.io/siderolabs/kubelet";
+pub(super) const API_SERVER: &str = "registry.k8s.io/kube-apiserver";
+pub(super) const CONTROLLER_MANAGER: &str = "registry.k8s.io/kube-controller-manager";
+pub(super) const SCHEDULER: &str = "registry.k8s.io/kube-scheduler";
+pub(super) const PROXY: &str = "registry.k8s.io/kube-proxy";
+pub(super) const NO_LOAD_BALANCER: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-struct Plan<'a> {
-    input: &'a Input,
-    bundle: &'a Bundle,
-    kubernetes: &'a str,
+/// Entries of a mapping that is being written.
+pub(super) type Entries = Vec<(&'static str, Node)>;
+
+pub(super) struct Plan<'a> {
+    pub(super) input: &'a Input,
+    pub(super) bundle: &'a Bundle,
+    rigor: Rigor,
 }
 
 impl Plan<'_> {
-    fn is_control_plane(&self) -> bool {
-        self.input.role == Role::ControlPlane
+    pub(super) fn is_control_plane(&self) -> bool {
+        self.input.role != Role::Worker
     }
 
-    fn since_1(&self, minor: u16) -> bool {
+    /// Whether Kubernetes, discovery and installation stand in documents of their own.
+    fn is_split(&self) -> bool {
+        self.since_1(14)
+    }
+
+    pub(super) fn since_1(&self, minor: u16) -> bool {
         self.input.contract.since_1(minor)
     }
 
     fn v1alpha1(&self) -> Node {
         Node::map([
             ("version", Node::text("v1alpha1")),
-            ("debug", Node::boolean(false)),
+            ("debug", Node::boolean(self.input.debug.is_enabled())),
             ("persist", Node::boolean(true)),
             ("machine", self.machine()),
             ("cluster", self.cluster()),
@@ -149,38 +210,48 @@ impl Plan<'_> {
             ("token", secret(&self.bundle.machine_token)),
             ("ca", self.authority(&self.bundle.os)),
             ("certSANs", Node::texts(&input.cert_sans)),
-            ("kubelet", self.kubelet()),
         ];
+        if self.is_split() {
+            let quota = [("diskQuotaSupport", Node::boolean(true))];
+            out.push(("features", Node::map(quota)));
+            return Node::map(out);
+        }
+        out.push(("kubelet", self.kubelet()));
         let network = self.network();
         if !self.since_1(13) || network.as_mapping().is_some_and(|m| !m.is_empty()) {
             out.push(("network", network));
         }
         out.push(("install", self.install()));
         if !input.sysctls.is_empty() {
-            let entries = input.sysctls.iter();
-            let mut node = Node::map(entries.map(|(k, v)| (k.as_str(), Node::text(v))));
-            if let Some(mapping) = node.as_mapping_mut() {
-                mapping.sort_natural();
-            }
-            out.push(("sysctls", node));
+            out.push(("sysctls", self.sysctls()));
         }
         if let Some(registries) = self.registries_in_machine() {
             out.push(("registries", registries));
         }
         out.push(("features", self.features()));
         if self.is_control_plane() && self.since_1(8) {
-            let label = "node.kubernetes.io/exclude-from-external-load-balancers";
-            out.push(("nodeLabels", Node::map([(label, Node::text(""))])));
+            out.push((
+                "nodeLabels",
+                Node::map([(NO_LOAD_BALANCER, Node::text(""))]),
+            ));
         }
         Node::map(out)
     }
 
+    pub(super) fn sysctls(&self) -> Node {
+        let entries = self.input.sysctls.iter();
+        let mut node = Node::map(entries.map(|(k, v)| (k.as_str(), Node::text(v))));
+        if let Some(mapping) = node.as_mapping_mut() {
+            mapping.sort_natural();
+        }
+        node
+    }
+
     fn kubelet(&self) -> Node {
-        Node::map([
-            ("image", self.image("ghcr.io/siderolabs/kubelet")),
-            ("defaultRuntimeSeccompProfileEnabled", Node::boolean(true)),
-            ("disableManifestsDirectory", Node::boolean(true)),
-        ])
+        let mut out = self.image(KUBELET);
+        out.push(("defaultRuntimeSeccompProfileEnabled", Node::boolean(true)));
+        out.push(("disableManifestsDirectory", Node::boolean(true)));
+        Node::map(out)
     }
 
     fn network(&self) -> Node {
@@ -215,7 +286,8 @@ impl Plan<'_> {
         out.push(("wipe", Node::boolean(false)));
         // The two exclude each other: the image's own command line cannot be added to.
         if self.since_1(12) {
-            let from_image = install.extra_kernel_args.is_empty();
+            let from_image =
+                install.extra_kernel_args.is_empty() || self.rigor == Rigor::AsTheMachinery;
             out.push(("grubUseUKICmdline", Node::boolean(from_image)));
         }
         Node::map(out)
@@ -229,30 +301,41 @@ impl Plan<'_> {
             out.push(("apidCheckExtKeyUsage", Node::boolean(true)));
         }
         out.push(("diskQuotaSupport", Node::boolean(true)));
-        out.push((
-            "kubePrism",
-            Node::map([
+        if let Some(port) = self.input.kube_prism_port {
+            let prism = [
                 ("enabled", Node::boolean(true)),
-                ("port", Node::integer(7445)),
-            ]),
-        ));
+                ("port", Node::integer(port)),
+            ];
+            out.push(("kubePrism", Node::map(prism)));
+        }
         if self.since_1(7) {
-            let mut dns: Entries = vec![("enabled", Node::boolean(true))];
-            if self.since_1(8) {
-                dns.push(("forwardKubeDNSToHost", Node::boolean(true)));
-            }
-            out.push(("hostDNS", Node::map(dns)));
+            out.push(("hostDNS", self.host_dns()));
+        }
+        Node::map(out)
+    }
+
+    pub(super) fn host_dns(&self) -> Node {
+        let mut out: Entries = vec![("enabled", Node::boolean(true))];
+        if self.since_1(8) || self.input.host_dns_forward.is_enabled() {
+            out.push(("forwardKubeDNSToHost", Node::boolean(true)));
         }
         Node::map(out)
     }
 
     fn cluster(&self) -> Node {
         let bundle = self.bundle;
-        let endpoint = Node::text(self.input.endpoint.as_str());
+        let etcd = || ("etcd", Node::map([("ca", pair(&bundle.etcd))]));
+        if self.is_split() {
+            let mut out = vec![("token", secret(&bundle.bootstrap_token))];
+            if self.is_control_plane() {
+                out.push(etcd());
+            }
+            return Node::map(out);
+        }
         let mut out: Entries = vec![
             ("id", Node::text(&bundle.cluster_id)),
             ("secret", secret(&bundle.cluster_secret)),
-            ("controlPlane", Node::map([("endpoint", endpoint)])),
+            ("controlPlane", self.api_endpoint()),
         ];
         if self.is_control_plane() || self.since_1(8) {
             out.push(("clusterName", Node::text(&self.input.cluster_name)));
@@ -266,10 +349,19 @@ impl Plan<'_> {
         }
         out.push(("discovery", self.discovery()));
         if self.is_control_plane() {
-            out.push(("etcd", Node::map([("ca", pair(&bundle.etcd))])));
+            out.push(etcd());
             if self.input.scheduling == Scheduling::ControlPlanesToo {
                 out.push(("allowSchedulingOnControlPlanes", Node::boolean(true)));
             }
+        }
+        Node::map(out)
+    }
+
+    fn api_endpoint(&self) -> Node {
+        let endpoint = Node::text(self.input.endpoint.as_str());
+        let mut out: Entries = vec![("endpoint", endpoint)];
+        if let (Some(port), true) = (self.input.local_api_server_port, self.is_control_plane()) {
+            out.push(("localAPIServerPort", Node::integer(port)));
         }
         Node::map(out)
     }
@@ -278,29 +370,25 @@ impl Plan<'_> {
     fn control_plane(&self) -> Entries {
         let bundle = self.bundle;
         let encryption = match &bundle.etcd_encryption {
-            EtcdEncryption::Secretbox(key) => ("secretboxEncryptionSecret", secret(key)),
-            EtcdEncryption::AesCbc(key) => ("aescbcEncryptionSecret", secret(key)),
+            EtcdEncryption::Secretbox(key) => Some(("secretboxEncryptionSecret", secret(key))),
+            // The machinery forgets the key of a cluster of old: its secrets could not be read any more.
+            EtcdEncryption::AesCbc(_) if self.rigor == Rigor::AsTheMachinery => None,
+            EtcdEncryption::AesCbc(key) => Some(("aescbcEncryptionSecret", secret(key))),
         };
         let service_account = Node::text(STANDARD.encode(bundle.service_account.expose()));
-        vec![
-            encryption,
+        let rest = [
             ("ca", pair(&bundle.kubernetes)),
             ("aggregatorCA", pair(&bundle.aggregator)),
             ("serviceAccount", Node::map([("key", service_account)])),
             ("apiServer", self.api_server()),
             (
                 "controllerManager",
-                Node::map([(
-                    "image",
-                    self.image("registry.k8s.io/kube-controller-manager"),
-                )]),
+                Node::map(self.image(CONTROLLER_MANAGER)),
             ),
             ("proxy", self.proxy()),
-            (
-                "scheduler",
-                Node::map([("image", self.image("registry.k8s.io/kube-scheduler"))]),
-            ),
-        ]
+            ("scheduler", Node::map(self.image(SCHEDULER))),
+        ];
+        encryption.into_iter().chain(rest).collect()
     }
 
     fn cluster_network(&self) -> Node {
@@ -323,7 +411,7 @@ impl Plan<'_> {
     }
 
     fn api_server(&self) -> Node {
-        let mut out: Entries = vec![("image", self.image("registry.k8s.io/kube-apiserver"))];
+        let mut out = self.image(API_SERVER);
         let mut sans: Vec<&str> = Vec::new();
         if !self.since_1(12) {
             sans.push(self.input.endpoint.host());
@@ -335,18 +423,8 @@ impl Plan<'_> {
         if !self.since_1(12) {
             out.push(("disablePodSecurityPolicy", Node::boolean(true)));
         }
-        out.push(("admissionControl", Node::list([pod_security()])));
-        out.push((
-            "auditPolicy",
-            Node::map([
-                ("apiVersion", Node::text("audit.k8s.io/v1")),
-                ("kind", Node::text("Policy")),
-                (
-                    "rules",
-                    Node::list([Node::map([("level", Node::text("Metadata"))])]),
-                ),
-            ]),
-        ));
+        out.push(("admissionControl", Node::list([Node::map(pod_security())])));
+        out.push(("auditPolicy", audit_policy()));
         Node::map(out)
     }
 
@@ -355,7 +433,7 @@ impl Plan<'_> {
         if self.input.kube_proxy == Toggle::Disabled {
             out.push(("disabled", Node::boolean(true)));
         }
-        out.push(("image", self.image("registry.k8s.io/kube-proxy")));
+        out.extend(self.image(PROXY));
         Node::map(out)
     }
 
@@ -369,88 +447,32 @@ impl Plan<'_> {
         ])
     }
 
-    fn image(&self, name: &str) -> Node {
-        Node::text(format!("{name}:v{}", self.kubernetes))
+    /// The key `image` and its value; nothing where no Kubernetes version is named.
+    pub(super) fn image(&self, name: &str) -> Entries {
+        let asked = &self.input.kubernetes_version;
+        let version = match self.rigor {
+            Rigor::Checked => asked.strip_prefix('v').unwrap_or(asked),
+            Rigor::AsTheMachinery => asked,
+        };
+        if version.is_empty() {
+            return Vec::new();
+        }
+        vec![("image", Node::text(format!("{name}:v{version}")))]
     }
 
     /// An authority as this role may see it: workers do not get its key.
     fn authority(&self, authority: &Authority) -> Node {
         match self.input.role {
-            Role::ControlPlane => pair(authority),
+            Role::Init | Role::ControlPlane => pair(authority),
             Role::Worker => Node::map([
                 ("crt", Node::text(STANDARD.encode(&authority.certificate))),
                 ("key", Node::text("")),
             ]),
         }
     }
-
-    /// Up to contract 1.11, registries stand in the machine section.
-    fn registries_in_machine(&self) -> Option<Node> {
-        if self.since_1(12) || self.input.registries.is_empty() {
-            return None;
-        }
-        let mut mirrors = Vec::new();
-        let mut configs = Vec::new();
-        for (host, registry) in &self.input.registries {
-            if !registry.endpoints.is_empty() {
-                let endpoints = Node::texts(&registry.endpoints);
-                mirrors.push((host.as_str(), Node::map([("endpoints", endpoints)])));
-            }
-            if let Some(tls) = &registry.tls {
-                let tls = match tls {
-                    RegistryTls::Ca(pem) => ("ca", Node::text(STANDARD.encode(pem))),
-                    RegistryTls::DangerSkipVerify => ("insecureSkipVerify", Node::boolean(true)),
-                };
-                let config = Node::map([("tls", Node::map([tls]))]);
-                configs.push((host.as_str(), config));
-            }
-        }
-        let parts = [("mirrors", mirrors), ("config", configs)];
-        let filled = parts.into_iter().filter(|(_, entries)| !entries.is_empty());
-        Some(Node::map(filled.map(|(key, entries)| {
-            let mut node = Node::map(entries);
-            if let Some(mapping) = node.as_mapping_mut() {
-                mapping.sort_natural();
-            }
-            (key, node)
-        })))
-    }
-
-    /// From contract 1.12 on, each registry has documents of its own.
-    fn registries_as_documents(&self) -> Vec<Node> {
-        if !self.since_1(12) {
-            return Vec::new();
-        }
-        let all = || self.input.registries.iter();
-        let mirrors = all().filter_map(|(host, r)| mirror_document(host, r));
-        let tls = all().filter_map(|(host, r)| Some(tls_document(host, r.tls.as_ref()?)));
-        mirrors.chain(tls).collect()
-    }
 }
 
-fn mirror_document(host: &str, registry: &Registry) -> Option<Node> {
-    if registry.endpoints.is_empty() {
-        return None;
-    }
-    let url = |endpoint: &String| Node::map([("url", Node::text(endpoint))]);
-    Some(document(
-        "RegistryMirrorConfig",
-        [
-            ("name", Node::text(host)),
-            ("endpoints", Node::list(registry.endpoints.iter().map(url))),
-        ],
-    ))
-}
-
-fn tls_document(host: &str, tls: &RegistryTls) -> Node {
-    let check = match tls {
-        RegistryTls::Ca(pem) => ("ca", Node::text(pem)),
-        RegistryTls::DangerSkipVerify => ("insecureSkipVerify", Node::boolean(true)),
-    };
-    document("RegistryTLSConfig", [("name", Node::text(host)), check])
-}
-
-fn secret(secret: &Secret) -> Node {
+pub(super) fn secret(secret: &Secret) -> Node {
     Node::text(secret.expose())
 }
 
@@ -458,38 +480,5 @@ fn pair(authority: &Authority) -> Node {
     Node::map([
         ("crt", Node::text(STANDARD.encode(&authority.certificate))),
         ("key", Node::text(STANDARD.encode(authority.key.expose()))),
-    ])
-}
-
-/// The admission plugin that Talos configures by default.
-fn pod_security() -> Node {
-    let text = |t: &str| Node::text(t);
-    let defaults = [
-        ("audit", text("restricted")),
-        ("audit-version", text("latest")),
-        ("enforce", text("baseline")),
-        ("enforce-version", text("latest")),
-        ("warn", text("restricted")),
-        ("warn-version", text("latest")),
-    ];
-    let exemptions = [
-        ("namespaces", Node::texts(["kube-system"])),
-        ("runtimeClasses", Node::list([])),
-        ("usernames", Node::list([])),
-    ];
-    Node::map([
-        ("name", text("PodSecurity")),
-        (
-            "configuration",
-            Node::map([
-                (
-                    "apiVersion",
-                    text("pod-security.admission.config.k8s.io/v1alpha1"),
-                ),
-                ("defaults", Node::map(defaults)),
-                ("exemptions", Node::map(exemptions)),
-                ("kind", text("PodSecurityConfiguration")),
-            ]),
-        ),
     ])
 }

@@ -46,7 +46,18 @@ pub struct Input {
     pub sysctls: BTreeMap<String, String>,
     /// Whether control planes take workloads.
     pub scheduling: Scheduling,
+    /// Whether Talos writes its debug log to the console.
+    pub debug: Toggle,
+    /// The port of KubePrism, each node's own way to the Kubernetes API; absent = none.
+    pub kube_prism_port: Option<u32>,
+    /// Whether Kubernetes' DNS forwards to the host's. From contract 1.8 on it does anyway.
+    pub host_dns_forward: Toggle,
+    /// The port of each control plane's own Kubernetes API; absent = the usual one.
+    pub local_api_server_port: Option<u32>,
 }
+
+/// Where KubePrism listens.
+const KUBE_PRISM_PORT: u32 = 7445;
 
 impl Input {
     /// The defaults of Talos's own tool for everything that is not asked for here.
@@ -58,7 +69,7 @@ impl Input {
         kubernetes_version: impl Into<String>,
     ) -> Self {
         Self {
-            generator: Generator::V1_13,
+            generator: Generator::of(contract),
             contract,
             role,
             cluster_name: cluster_name.into(),
@@ -77,6 +88,10 @@ impl Input {
             registries: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             scheduling: Scheduling::WorkersOnly,
+            debug: Toggle::Disabled,
+            kube_prism_port: Some(KUBE_PRISM_PORT),
+            host_dns_forward: Toggle::Disabled,
+            local_api_server_port: None,
         }
     }
 }
@@ -84,6 +99,8 @@ impl Input {
 /// What a node is in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// A control plane that also starts the cluster by itself: a role of clusters of old.
+    Init,
     /// Runs etcd and Kubernetes' control plane.
     ControlPlane,
     /// Runs workloads only.
@@ -94,6 +111,7 @@ impl Role {
     /// As `machine.type` says it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Init => "init",
             Self::ControlPlane => "controlplane",
             Self::Worker => "worker",
         }
@@ -213,4 +231,22 @@ pub enum RegistryTls {
     Ca(String),
     /// Not at all.
     DangerSkipVerify,
+    /// Not at all, though there is a CA (PEM text), which other tools may use.
+    DangerSkipVerifyWithCa(String),
+}
+
+impl RegistryTls {
+    pub(super) fn ca(&self) -> Option<&str> {
+        match self {
+            Self::Ca(pem) | Self::DangerSkipVerifyWithCa(pem) => Some(pem),
+            Self::DangerSkipVerify => None,
+        }
+    }
+
+    pub(super) fn skips_verification(&self) -> bool {
+        match self {
+            Self::Ca(_) => false,
+            Self::DangerSkipVerify | Self::DangerSkipVerifyWithCa(_) => true,
+        }
+    }
 }

@@ -7,14 +7,17 @@ mod documents;
 mod endpoint;
 mod generate;
 mod input;
+mod policy;
+mod registries;
+mod split;
 mod text;
 
 pub use documents::{
     EarlyConfig, event_sink, hostname_document, kernel_log, trusted_roots, unassigned,
 };
 pub use endpoint::{Endpoint, EndpointError};
-pub(crate) use generate::style;
-pub use generate::{GenerateError, generate};
+pub use generate::{GenerateError, generate, generate_unchecked};
+pub(crate) use generate::{style, trees};
 pub use input::{
     Cni, DiskSelector, Input, Install, InstallTarget, Registry, RegistryTls, Role, Scheduling,
     Toggle,

@@ -1,7 +1,7 @@
-//! `$patch: delete`: taken out of a patch first, applied to the config before the rest of the patch.
+//! `$patch: delete`: taken out of a patch's document first, applied before the rest of that document.
 
-use super::documents::{Documents, MAIN};
-use super::{DocumentId, PatchError, Source};
+use super::documents::{Document, Identity};
+use super::{PatchError, Source};
 use crate::schema::{Schema, Type};
 use crate::yaml::{Node, Value};
 
@@ -9,121 +9,176 @@ const DIRECTIVE: &str = "$patch";
 
 /// One deletion.
 pub(super) struct Delete {
-    document: DocumentId,
+    document: Identity,
     line: usize,
+    column: usize,
     path: Vec<String>,
     /// For an item of a list: the key and value that name it.
     item: Option<(String, String)>,
 }
 
-impl Delete {
-    /// Takes all deletions out of a patch's document; false where the document itself is deleted.
-    pub(super) fn extract(
-        tree: &mut Node,
-        document: &DocumentId,
-        source_name: Source,
-        out: &mut Vec<Self>,
-    ) -> Result<bool, PatchError> {
-        let mut extraction = Extraction {
-            document,
-            source_name,
-            path: Vec::new(),
-            out,
-        };
-        if is_delete(tree) {
-            if document.0 == MAIN {
-                return Err(extraction.error(tree.line, "the main document cannot be deleted"));
-            }
-            extraction.push(tree.line, None);
-            return Ok(false);
+/// Takes all deletions out of a patch's document; false where nothing of it is left.
+pub(super) fn extract(
+    tree: &mut Node,
+    source_name: Source,
+    out: &mut Vec<Delete>,
+) -> Result<bool, PatchError> {
+    if tree.as_mapping().is_none() {
+        return Ok(true);
+    }
+    let document = Identity::of(tree);
+    let mut extraction = Extraction {
+        named: (
+            tree.text_at(&["apiVersion"]).is_some(),
+            tree.text_at(&["kind"]).is_some(),
+        ),
+        line: tree.line,
+        document,
+        source_name,
+        path: Vec::new(),
+        out,
+    };
+    let gone = extraction.visit(tree, Inside::Mapping)?;
+    Ok(!gone)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    Mapping,
+    Sequence,
+}
+
+struct Extraction<'a> {
+    document: Identity,
+    /// Whether the document says its apiVersion and its kind.
+    named: (bool, bool),
+    line: usize,
+    source_name: Source,
+    path: Vec<String>,
+    out: &'a mut Vec<Delete>,
+}
+
+impl Extraction<'_> {
+    /// True where this value is to go: it was a deletion, or nothing but deletions.
+    fn visit(&mut self, node: &mut Node, inside: Inside) -> Result<bool, PatchError> {
+        if is_delete(node) {
+            self.push(node, inside)?;
+            return Ok(true);
         }
-        extraction.walk(tree)?;
-        Ok(true)
+        match &mut node.value {
+            Value::Scalar(_) => Ok(false),
+            Value::Mapping(mapping) => {
+                let mut failed = None;
+                let before = mapping.len();
+                let mut keep = Vec::with_capacity(before);
+                for entry in mapping.iter_mut() {
+                    self.path.push(entry.key.clone());
+                    let gone = self.visit(&mut entry.value, Inside::Mapping);
+                    self.path.pop();
+                    match gone {
+                        Ok(gone) => keep.push(!gone),
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
+                    }
+                }
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                let mut keep = keep.into_iter();
+                mapping.retain(|_| keep.next().unwrap_or(true));
+                Ok(before > 0 && mapping.is_empty())
+            }
+            Value::Sequence(items) => {
+                let before = items.len();
+                let mut index = 0;
+                while index < items.len() {
+                    self.path.push(format!("[{index}]"));
+                    let gone = self.visit(&mut items[index], Inside::Sequence);
+                    self.path.pop();
+                    if gone? {
+                        items.remove(index);
+                    } else {
+                        index += 1;
+                    }
+                }
+                Ok(before > 0 && items.is_empty())
+            }
+        }
     }
 
-    /// Applies it. A document that is not there needs no deletion.
-    pub(super) fn apply(
-        &self,
-        documents: &mut Documents,
-        source: Source,
-    ) -> Result<(), PatchError> {
-        let schema = documents.schema();
-        let Some(document) = documents.find(&self.document) else {
-            return Ok(());
+    fn push(&mut self, node: &Node, inside: Inside) -> Result<(), PatchError> {
+        let item = match inside {
+            Inside::Mapping if self.path.iter().any(|p| p.starts_with('[')) => {
+                let theirs = format!("cannot delete an inner key in '{}'", self.path.join("."));
+                let reason = "nothing inside a list item can be deleted";
+                return Err(self.error(node, reason, &theirs));
+            }
+            Inside::Mapping => None,
+            Inside::Sequence => Some(self.selector(node)?),
         };
-        if self.path.is_empty() {
-            documents.remove(&self.document);
-            return Ok(());
+        let reason = "the document needs apiVersion and kind; the main document cannot be deleted";
+        match self.named {
+            (_, false) if self.path.is_empty() => {
+                let theirs = "missing kind in document for which $patch: delete is used";
+                return Err(self.error(node, reason, theirs));
+            }
+            (false, _) if self.path.is_empty() => {
+                let theirs = "missing apiVersion in document for which $patch: delete is used";
+                return Err(self.error(node, reason, theirs));
+            }
+            (version, kind) if version != kind => {
+                let theirs = format!(
+                    "kind and apiVersion must be both set for path {}",
+                    self.path.join(".")
+                );
+                return Err(self.error(node, reason, &theirs));
+            }
+            _ => {}
         }
-        let kind = document.kind.clone();
-        let done = self.remove(schema, &mut document.root, &kind);
-        done.map_err(|reason| PatchError::Delete {
-            source_name: source,
-            line: self.line,
-            path: self.path.join("."),
-            reason,
+        self.out.push(Delete {
+            document: self.document.clone(),
+            line: node.line,
+            column: node.column,
+            path: self.path.clone(),
+            item,
+        });
+        Ok(())
+    }
+
+    /// The first key of a list item that is not the directive.
+    fn selector(&self, node: &Node) -> Result<(String, String), PatchError> {
+        let others = node.as_mapping().into_iter().flatten();
+        let first = others.filter(|e| e.key != DIRECTIVE).map(|e| {
+            let value = e.value.as_scalar().map(|s| s.text.clone());
+            (e.key.clone(), value.unwrap_or_default())
+        });
+        first.into_iter().next().ok_or_else(|| {
+            let theirs = format!(
+                "no key:val found in sequence node for path {}",
+                self.path.join(".")
+            );
+            self.error(
+                node,
+                "a list item needs a key and value that name it",
+                &theirs,
+            )
         })
     }
 
-    fn remove(&self, schema: &Schema, root: &mut Node, kind: &Type) -> Result<(), &'static str> {
-        let missing = "it is not in the config";
-        let (last, parents) = self.path.split_last().ok_or(missing)?;
-        let mut node = root;
-        let mut kind = kind.clone();
-        for key in parents {
-            kind = child(schema, &kind, key).ok_or("no such key in this document")?;
-            node = node
-                .as_mapping_mut()
-                .and_then(|m| m.value_mut(key))
-                .ok_or(missing)?;
+    fn error(&self, node: &Node, reason: &'static str, theirs: &str) -> PatchError {
+        PatchError::Delete {
+            source_name: self.source_name,
+            line: node.line,
+            column: node.column,
+            path: self.path.join("."),
+            reason,
+            theirs: format!(
+                "error processing patch delete statements at line {}: {theirs}",
+                self.line
+            ),
         }
-        child(schema, &kind, last).ok_or("no such key in this document")?;
-        let fixed = is_structure(&kind);
-        let mapping = node.as_mapping_mut().ok_or(missing)?;
-        let Some((key, value)) = &self.item else {
-            // A key of a structure is always there, if only with its zero value.
-            let found = mapping.remove(last).is_some() || fixed;
-            return found.then_some(()).ok_or(missing);
-        };
-        let list = mapping.value_mut(last).ok_or(missing)?;
-        let Value::Sequence(items) = &mut list.value else {
-            return Err("it is no list");
-        };
-        let at = items
-            .iter()
-            .position(|i| i.text_at(&[key]) == Some(value))
-            .ok_or(missing)?;
-        items.remove(at);
-        Ok(())
-    }
-}
-
-fn is_structure(kind: &Type) -> bool {
-    match kind {
-        Type::Pointer(inner) => is_structure(inner),
-        Type::Structure(_) => true,
-        Type::Text
-        | Type::Int
-        | Type::Bool
-        | Type::Any
-        | Type::Leaf(_)
-        | Type::List(..)
-        | Type::Map(_)
-        | Type::Arguments => false,
-    }
-}
-
-/// The type below a key.
-fn child(schema: &Schema, kind: &Type, key: &str) -> Option<Type> {
-    match kind {
-        Type::Pointer(inner) => child(schema, inner, key),
-        Type::Structure(index) => {
-            let fields = &schema.structure(*index).fields;
-            fields.iter().find(|f| f.key == key).map(|f| f.kind.clone())
-        }
-        Type::Map(inner) => Some((**inner).clone()),
-        Type::Any | Type::Arguments => Some(Type::Any),
-        Type::Text | Type::Int | Type::Bool | Type::Leaf(_) | Type::List(..) => None,
     }
 }
 
@@ -131,88 +186,125 @@ fn is_delete(node: &Node) -> bool {
     node.text_at(&[DIRECTIVE]) == Some("delete")
 }
 
-struct Extraction<'a> {
-    document: &'a DocumentId,
-    source_name: Source,
-    path: Vec<String>,
-    out: &'a mut Vec<Delete>,
-}
+const MISSING: &str = "it is not in the config";
 
-impl Extraction<'_> {
-    fn walk(&mut self, node: &mut Node) -> Result<(), PatchError> {
-        let Some(mapping) = node.as_mapping_mut() else {
-            return Ok(());
-        };
-        let keys: Vec<String> = mapping.iter().map(|e| e.key.clone()).collect();
-        for key in keys {
-            let Some(value) = mapping.value_mut(&key) else {
-                continue;
-            };
-            self.path.push(key.clone());
-            if is_delete(value) {
-                self.push(value.line, None);
-                mapping.remove(&key);
-            } else if let Value::Sequence(items) = &mut value.value {
-                self.items(items)?;
-            } else {
-                self.walk(value)?;
-            }
-            self.path.pop();
-        }
-        Ok(())
+impl Delete {
+    pub(super) fn means(&self, id: &Identity) -> bool {
+        self.document == *id
     }
 
-    fn items(&mut self, items: &mut Vec<Node>) -> Result<(), PatchError> {
-        for item in items.iter() {
-            if is_delete(item) {
-                let selector = item.as_mapping().and_then(|m| {
-                    let mut others = m.iter().filter(|e| e.key != DIRECTIVE);
-                    others.find_map(|e| Some((e.key.clone(), e.value.as_text()?.to_owned())))
-                });
-                let selector = selector.ok_or_else(|| {
-                    self.error(item.line, "a list item needs a key and value that name it")
-                })?;
-                self.push(item.line, Some(selector));
-            } else if let Some(line) = inner_delete(item) {
-                return Err(self.error(line, "nothing inside a list item can be deleted"));
-            }
-        }
-        items.retain(|item| !is_delete(item));
-        Ok(())
+    /// Whether it deletes the whole document.
+    pub(super) fn is_whole(&self) -> bool {
+        self.path.is_empty()
     }
 
-    fn push(&mut self, line: usize, item: Option<(String, String)>) {
-        self.out.push(Delete {
-            document: self.document.clone(),
-            line,
-            path: self.path.clone(),
-            item,
-        });
-    }
-
-    fn error(&self, line: usize, reason: &'static str) -> PatchError {
-        PatchError::Delete {
-            source_name: self.source_name,
-            line,
+    pub(super) fn apply(
+        &self,
+        schema: &Schema,
+        document: &mut Document,
+        source_name: Source,
+    ) -> Result<(), PatchError> {
+        let kind = document.kind.clone();
+        let done = self.remove(schema, &mut document.root, &kind);
+        done.map_err(|(reason, theirs)| PatchError::Delete {
+            source_name,
+            line: self.line,
+            column: self.column,
             path: self.path.join("."),
             reason,
+            theirs: self.theirs(theirs),
+        })
+    }
+
+    fn theirs(&self, reason: &str) -> String {
+        let Identity {
+            version,
+            kind,
+            name,
+        } = &self.document;
+        let path = self.path.join(".");
+        let inner = format!("failed to delete path '{path}': {reason}");
+        match name.as_str() {
+            "" => format!("patch delete: path '{path}' in document '{version}/{kind}': {inner}"),
+            _ => format!("named patch delete: document {version}/{kind}: {inner}"),
         }
     }
-}
 
-/// The line of a deletion somewhere below.
-fn inner_delete(node: &Node) -> Option<usize> {
-    match &node.value {
-        Value::Scalar(_) => None,
-        Value::Sequence(items) => items.iter().find_map(inner_or_self),
-        Value::Mapping(mapping) => mapping.iter().find_map(|e| inner_or_self(&e.value)),
+    fn remove(
+        &self,
+        schema: &Schema,
+        root: &mut Node,
+        kind: &Type,
+    ) -> Result<(), (&'static str, &'static str)> {
+        let missing = (MISSING, "lookup failed");
+        let unknown = ("no such key in this document", "lookup failed");
+        let (last, parents) = self.path.split_last().ok_or(missing)?;
+        let mut node = root;
+        let mut kind = kind.clone();
+        for key in parents {
+            if let Type::List(..) = through(&kind) {
+                return Err((
+                    "nothing in a list inside a list item can be deleted",
+                    "searching for complex paths in slices is not supported",
+                ));
+            }
+            kind = child(schema, &kind, key).ok_or(unknown)?;
+            let mapping = node.as_mapping_mut().ok_or(missing)?;
+            if mapping.value(key).is_none() && matches!(kind, Type::Structure(_)) {
+                // A structure that is no pointer is always there, if only with its zero values.
+                mapping.set(key.as_str(), Node::map::<&str>([]));
+            }
+            node = mapping.value_mut(key).ok_or(missing)?;
+        }
+        if let Some((key, value)) = &self.item {
+            let Type::List(inner, _) = through(&kind) else {
+                return Err(("it is no list", "lookup failed"));
+            };
+            let named = child(schema, inner, key).is_some_and(|k| is_named_by(&k));
+            let Value::Sequence(items) = &mut node.value else {
+                return Err(missing);
+            };
+            let at = items.iter().position(|i| {
+                let own = i.text_at(&[key]).unwrap_or_default();
+                named && i.as_mapping().is_some() && own == value
+            });
+            items.remove(at.ok_or(missing)?);
+            return Ok(());
+        }
+        child(schema, &kind, last).ok_or(unknown)?;
+        // A key of a structure is always there, if only with its zero value.
+        let fixed = matches!(through(&kind), Type::Structure(_));
+        let mapping = node.as_mapping_mut().ok_or(missing)?;
+        let found = mapping.remove(last).is_some() || fixed;
+        found.then_some(()).ok_or(missing)
     }
 }
 
-fn inner_or_self(node: &Node) -> Option<usize> {
-    if is_delete(node) {
-        Some(node.line)
-    } else {
-        inner_delete(node)
+/// A type without the pointers before it.
+fn through(kind: &Type) -> &Type {
+    match kind {
+        Type::Pointer(inner) => through(inner),
+        other => other,
+    }
+}
+
+/// Whether a list item can be named by a key of this type: the machinery compares texts only.
+fn is_named_by(kind: &Type) -> bool {
+    matches!(kind, Type::Text | Type::Choice(_) | Type::Leaf(_))
+}
+
+/// The type below a key.
+fn child(schema: &Schema, kind: &Type, key: &str) -> Option<Type> {
+    match through(kind) {
+        Type::Structure(index) => schema.structure(*index).field(key).map(|f| f.kind.clone()),
+        Type::Map(inner) => Some((**inner).clone()),
+        Type::Any | Type::Arguments => Some(Type::Any),
+        Type::Text
+        | Type::Int(..)
+        | Type::Bool
+        | Type::Choice(_)
+        | Type::Leaf(_)
+        | Type::Pointer(_)
+        | Type::List(..) => None,
     }
 }

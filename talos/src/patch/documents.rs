@@ -1,163 +1,176 @@
-//! The documents of a config or a patch, in their normal forms.
+//! Documents in their normal form, and who they are.
 
-use super::delete::Delete;
-use super::merge::Merger;
-use super::{DocumentId, PatchError, Source, label};
-use crate::config::style;
-use crate::schema::{Decoder, Schema, Type, encode};
+use super::{PatchError, Source};
+use crate::schema::{Decoder, Fault, Schema, Type, Unknown, nearest};
 use crate::version::Generator;
-use crate::yaml::{Node, emit_documents, parse_documents};
+use crate::yaml::{Entry, Node, Style, Value, emit_as_written};
 
 /// The kind of the main document, which has none of its own.
-pub(super) const MAIN: &str = "v1alpha1";
+pub(crate) const MAIN: &str = "v1alpha1";
 
-pub(super) struct Document {
-    pub(super) id: DocumentId,
-    pub(super) kind: Type,
-    pub(super) root: Node,
+#[derive(Clone)]
+pub(crate) struct Document {
+    pub(crate) id: Identity,
+    pub(crate) kind: Type,
+    pub(crate) root: Node,
 }
 
-pub(super) struct Documents {
-    generator: Generator,
-    all: Vec<Document>,
+/// What makes a document the same as another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
 }
 
-impl Documents {
-    /// A config's documents.
-    pub(super) fn config(generator: Generator, text: &str) -> Result<Self, PatchError> {
-        let source_name = Source::Config;
-        let trees =
-            parse_documents(text).map_err(|error| PatchError::Syntax { source_name, error })?;
-        let mut out = Self {
-            generator,
-            all: Vec::new(),
-        };
-        for tree in trees {
-            let id = id_of(&tree);
-            out.add(id, &tree, source_name)?;
+impl Identity {
+    pub(crate) fn of(tree: &Node) -> Self {
+        let text = |key| tree.text_at(&[key]).unwrap_or_default().to_owned();
+        let kind = Some(text("kind")).filter(|k| !k.is_empty());
+        Self {
+            version: text("apiVersion"),
+            name: kind.as_ref().map(|_| text("name")).unwrap_or_default(),
+            kind: kind.unwrap_or_else(|| MAIN.to_owned()),
         }
-        Ok(out)
     }
 
-    /// A patch's deletions and the rest of it.
-    pub(super) fn patch(
+    pub(crate) fn is_main(&self) -> bool {
+        self.kind == MAIN
+    }
+
+    /// Kind and, where it has one, name.
+    pub(crate) fn label(&self) -> String {
+        match self.name.as_str() {
+            "" => self.kind.clone(),
+            name => format!("{}/{name}", self.kind),
+        }
+    }
+
+    /// As Talos prints it.
+    pub(crate) fn whole(&self) -> String {
+        format!("{}/{}/{}", self.version, self.kind, self.name)
+    }
+
+    pub(super) fn duplicate(&self, source_name: Source, line: usize) -> PatchError {
+        PatchError::Duplicate {
+            source_name,
+            line,
+            document: self.whole(),
+        }
+    }
+}
+
+impl Document {
+    /// A document's normal form.
+    pub(super) fn read(
         generator: Generator,
-        text: &str,
+        tree: Node,
         source_name: Source,
-    ) -> Result<(Vec<Delete>, Self), PatchError> {
-        let trees =
-            parse_documents(text).map_err(|error| PatchError::Syntax { source_name, error })?;
-        let mut deletes = Vec::new();
-        let mut out = Self {
-            generator,
-            all: Vec::new(),
-        };
-        let mut found = false;
-        for mut tree in trees {
-            if tree.as_sequence().is_some() {
-                return Err(PatchError::Json(source_name));
+    ) -> Result<Self, PatchError> {
+        let id = Identity::of(&tree);
+        let kind = known_kind(generator, &tree, &id, source_name)?;
+        let line = tree.line;
+        let decoded = Decoder::new(Schema::of(generator)).document(tree, &kind);
+        match decoded {
+            Ok(mut root) => {
+                if let Source::Patch(index) = source_name {
+                    root.stamp(u32::try_from(index + 1).unwrap_or(u32::MAX));
+                }
+                Ok(Self { id, kind, root })
             }
-            let empty = tree.as_mapping().is_some_and(|m| m.is_empty());
-            if empty {
-                continue;
-            }
-            found = true;
-            let id = id_of(&tree);
-            known_kind(generator, &id, tree.line, source_name)?;
-            if Delete::extract(&mut tree, &id, source_name, &mut deletes)? {
-                out.add(id, &tree, source_name)?;
-            }
-        }
-        if found {
-            Ok((deletes, out))
-        } else {
-            Err(PatchError::Empty(source_name))
-        }
-    }
-
-    fn add(&mut self, id: DocumentId, tree: &Node, source_name: Source) -> Result<(), PatchError> {
-        let kind = known_kind(self.generator, &id, tree.line, source_name)?;
-        if self.all.iter().any(|d| d.id == id) {
-            return Err(PatchError::Duplicate {
+            Err((faults, unknown)) => Err(PatchError::Faults {
                 source_name,
-                line: tree.line,
-                document: label(&id),
-            });
-        }
-        let root = Decoder::new(Schema::of(self.generator))
-            .document(tree, &kind)
-            .map_err(|faults| PatchError::Faults {
-                source_name,
+                theirs: theirs(&id, line, &faults, unknown),
                 faults,
-            })?;
-        self.all.push(Document { id, kind, root });
-        Ok(())
-    }
-
-    pub(super) fn into_documents(self) -> Vec<Document> {
-        self.all
-    }
-
-    pub(super) fn find(&mut self, id: &DocumentId) -> Option<&mut Document> {
-        self.all.iter_mut().find(|d| d.id == *id)
-    }
-
-    pub(super) fn remove(&mut self, id: &DocumentId) {
-        self.all.retain(|d| d.id != *id);
-    }
-
-    pub(super) fn schema(&self) -> &'static Schema {
-        Schema::of(self.generator)
-    }
-
-    /// Merges a patch's document in, or appends it.
-    pub(super) fn merge(&mut self, patch: Document, source: Source) -> Result<(), PatchError> {
-        let schema = self.schema();
-        match self.find(&patch.id) {
-            Some(left) => {
-                Merger::new(schema, source).merge(&mut left.root, patch.root, &patch.kind)
-            }
-            None => {
-                self.all.push(patch);
-                Ok(())
-            }
+            }),
         }
-    }
-
-    /// The text: the main document first, the others in order of appearance.
-    pub(super) fn encode(&self) -> String {
-        let schema = self.schema();
-        let is_main = |d: &&Document| d.id.0 == MAIN;
-        let ordered = self.all.iter().filter(is_main).chain(
-            self.all.iter().filter(|d| !is_main(d)), // the rest keeps its order
-        );
-        let trees: Vec<Node> = ordered.map(|d| encode(schema, &d.root, &d.kind)).collect();
-        emit_documents(&trees, style(self.generator))
     }
 }
 
 fn known_kind(
     generator: Generator,
-    id: &DocumentId,
-    line: usize,
+    tree: &Node,
+    id: &Identity,
     source_name: Source,
 ) -> Result<Type, PatchError> {
-    Schema::of(generator)
-        .document(&id.0)
-        .ok_or_else(|| PatchError::UnknownKind {
+    let lacks = |reason| PatchError::Document {
+        source_name,
+        line: tree.line,
+        document: id.whole(),
+        reason,
+    };
+    let Some(mapping) = tree.as_mapping() else {
+        return Err(lacks("expected a YAML document"));
+    };
+    let schema = Schema::of(generator);
+    let kind = tree.text_at(&["kind"]).unwrap_or_default();
+    let of_main = ["machine", "cluster", "debug", "persist"];
+    let is_main = mapping.iter().any(|e| of_main.contains(&e.key.as_str()));
+    match (kind, id.version.as_str()) {
+        ("", "v1alpha1") => {}
+        ("", _) if is_main => {}
+        ("", _) => return Err(lacks("missing kind")),
+        (_, "") if !is_main => return Err(lacks("missing apiVersion")),
+        _ => {}
+    }
+    let document = schema.document(&id.kind);
+    let right_version = id.is_main() || is_main || id.version == "v1alpha1";
+    match document.filter(|_| right_version && (kind.is_empty() || kind != MAIN)) {
+        Some(document) => Ok(Type::Structure(document.structure)),
+        None => Err(PatchError::UnknownKind {
             source_name,
-            line,
-            kind: id.0.clone(),
-        })
+            line: tree.line,
+            kind: id.kind.clone(),
+            version: id.version.clone(),
+            name: id.name.clone(),
+            nearest: nearest(&id.kind, schema.kinds()).filter(|k| *k != id.kind),
+        }),
+    }
 }
 
-/// Kind and name; a document without a kind is the main one.
-pub(super) fn id_of(tree: &Node) -> DocumentId {
-    match tree.text_at(&["kind"]) {
-        Some(kind) => {
-            let name = tree.text_at(&["name"]).unwrap_or_default();
-            (kind.to_owned(), name.to_owned())
+/// Types come before unknown keys there, and unknown keys are shown with all that stands below them.
+fn theirs(id: &Identity, line: usize, faults: &[Fault], unknown: Vec<Unknown>) -> String {
+    let head = format!("error decoding document {} (line {line}): ", id.whole());
+    let wrong = faults.iter().find(|f| f.is_type());
+    if let Some(fault) = wrong {
+        let kind = match id.is_main() {
+            true => "",
+            false => &id.kind,
+        };
+        return format!("{head}error decoding {kind}: yaml: construct errors: {fault}");
+    }
+    let mut tree = Node::map::<&str>([]);
+    for Unknown { parents, entry } in unknown {
+        insert(&mut tree, &parents, entry);
+    }
+    sort(&mut tree);
+    let body = emit_as_written(&tree, Style::V1_13);
+    format!("{head}unknown keys found during decoding:\n{body}")
+}
+
+fn insert(tree: &mut Node, parents: &[String], entry: Entry) {
+    let Some(mapping) = tree.as_mapping_mut() else {
+        return;
+    };
+    match parents.split_first() {
+        None => mapping.set(entry.key, entry.value),
+        Some((first, rest)) => {
+            if mapping.value(first).is_none() {
+                mapping.set(first.as_str(), Node::map::<&str>([]));
+            }
+            if let Some(inner) = mapping.value_mut(first) {
+                insert(inner, rest, entry);
+            }
         }
-        None => (MAIN.to_owned(), String::new()),
+    }
+}
+
+/// Keys of the parents are sorted; what the user wrote keeps its order.
+fn sort(tree: &mut Node) {
+    if tree.line == 0
+        && let Value::Mapping(mapping) = &mut tree.value
+    {
+        mapping.sort_natural();
+        mapping.iter_mut().for_each(|e| sort(&mut e.value));
     }
 }

@@ -1,8 +1,10 @@
 //! Two normal forms of one type to one. Right is the patch.
 
+use std::collections::HashMap;
+
 use super::{PatchError, Source};
-use crate::schema::{Field, Leaf, Merge, Schema, Type, is_zero};
-use crate::yaml::{Kind, Mapping, Node, Value};
+use crate::schema::{Field, Leaf, Merge, Patching, Schema, Type, is_zero};
+use crate::yaml::{Entry, Kind, Mapping, Node, Value};
 
 pub(super) struct Merger<'a> {
     schema: &'a Schema,
@@ -58,7 +60,17 @@ impl<'a> Merger<'a> {
                 *left = right;
                 Ok(())
             }
-            Type::Text | Type::Int | Type::Leaf(_) => {
+            Type::Leaf(Leaf::Size) => {
+                // A size in bytes stays in sight where a patch adds one in per cent.
+                let is_percent = |node: &Node| node.as_text().is_some_and(|t| t.contains('%'));
+                let hidden =
+                    is_percent(&right) && !is_percent(left) && !is_zero(self.schema, left, kind);
+                if !hidden && !is_zero(self.schema, &right, kind) {
+                    *left = right;
+                }
+                Ok(())
+            }
+            Type::Text | Type::Int(..) | Type::Choice(_) | Type::Leaf(_) => {
                 if zero == Zero::Overwrites || !is_zero(self.schema, &right, kind) {
                     *left = right;
                 }
@@ -72,7 +84,7 @@ impl<'a> Merger<'a> {
             return Ok(());
         };
         for field in &self.schema.structure(index).fields {
-            match right.remove(&field.key) {
+            match right.take(field.key) {
                 Some(value) => self.field(left, value, field)?,
                 None => self.absent(left, field)?,
             }
@@ -81,15 +93,18 @@ impl<'a> Merger<'a> {
     }
 
     fn field(&mut self, left: &mut Mapping, right: Node, field: &Field) -> Result<(), PatchError> {
-        let Some(place) = left.value_mut(&field.key) else {
-            left.set(&field.key, right);
+        let Some(place) = left.value_mut(field.key) else {
+            left.push(Entry::new(field.key, right));
             return Ok(());
         };
-        if field.replace {
-            *place = right;
+        if field.patching == Patching::Replace {
+            let empty = right.as_mapping().is_some_and(Mapping::is_empty);
+            if !empty {
+                *place = right;
+            }
             return Ok(());
         }
-        self.path.push(field.key.clone());
+        self.path.push(field.key.to_owned());
         self.value(place, right, &field.kind, Zero::Keeps)?;
         self.path.pop();
         Ok(())
@@ -99,17 +114,18 @@ impl<'a> Merger<'a> {
     fn absent(&mut self, left: &mut Mapping, field: &Field) -> Result<(), PatchError> {
         match &field.kind {
             Type::Leaf(Leaf::ByteSize | Leaf::Expression) => {
-                left.remove(&field.key);
+                left.remove(field.key);
             }
             Type::Structure(index) => {
-                if let Some(inner) = left.value_mut(&field.key) {
+                if let Some(inner) = left.value_mut(field.key) {
                     self.structure(inner, Node::map::<&str>([]), *index)?;
                 }
             }
             Type::Text
-            | Type::Int
+            | Type::Int(..)
             | Type::Bool
             | Type::Any
+            | Type::Choice(_)
             | Type::Leaf(_)
             | Type::Pointer(_)
             | Type::List(..)
@@ -145,17 +161,34 @@ impl<'a> Merger<'a> {
     }
 
     fn map(&mut self, left: &mut Node, right: Node, inner: &Type) -> Result<(), PatchError> {
+        self.entries(left, right, |merger, place, value| {
+            merger.value(place, value, inner, Zero::Keeps)
+        })
+    }
+
+    /// Merges two mappings key by key; a null is overwritten.
+    fn entries(
+        &mut self,
+        left: &mut Node,
+        right: Node,
+        mut merge: impl FnMut(&mut Self, &mut Node, Node) -> Result<(), PatchError>,
+    ) -> Result<(), PatchError> {
         let (Some(left), Value::Mapping(right)) = (left.as_mapping_mut(), right.value) else {
             return Ok(());
         };
+        let mut index = Index::of(left, right.len());
         for entry in right {
-            match left.value_mut(&entry.key) {
+            match index.place(left, &entry.key) {
                 Some(place) if !place.is_null() => {
                     self.path.push(entry.key);
-                    self.value(place, entry.value, inner, Zero::Keeps)?;
+                    merge(self, place, entry.value)?;
                     self.path.pop();
                 }
-                _ => left.set(entry.key, entry.value),
+                Some(place) => *place = entry.value,
+                None => {
+                    index.add(&entry.key, left.len());
+                    left.push(entry);
+                }
             }
         }
         Ok(())
@@ -166,24 +199,16 @@ impl<'a> Merger<'a> {
             return Err(PatchError::Mismatch {
                 source_name: self.source,
                 line: right.line,
+                column: right.column,
                 path: self.path.join("."),
                 left: left.describe(),
                 right: right.describe(),
             });
         }
+        if left.as_mapping().is_some() {
+            return self.entries(left, right, Self::free_form);
+        }
         match (&mut left.value, right.value) {
-            (Value::Mapping(left), Value::Mapping(right)) => {
-                for entry in right {
-                    match left.value_mut(&entry.key) {
-                        Some(place) if !place.is_null() => {
-                            self.path.push(entry.key);
-                            self.free_form(place, entry.value)?;
-                            self.path.pop();
-                        }
-                        _ => left.set(entry.key, entry.value),
-                    }
-                }
-            }
             (Value::Sequence(left), Value::Sequence(right)) => left.extend(right),
             (Value::Scalar(left), Value::Scalar(right)) => {
                 let zero = match right.kind {
@@ -199,6 +224,32 @@ impl<'a> Merger<'a> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Finds keys of a mapping without looking at each, where both sides are large.
+struct Index(Option<HashMap<String, usize>>);
+
+impl Index {
+    fn of(left: &Mapping, right: usize) -> Self {
+        let large = left.len() * right > 4096;
+        Self(large.then(|| {
+            let keys = left.iter().enumerate();
+            keys.map(|(i, e)| (e.key.clone(), i)).collect()
+        }))
+    }
+
+    fn place<'m>(&self, left: &'m mut Mapping, key: &str) -> Option<&'m mut Node> {
+        match &self.0 {
+            None => left.value_mut(key),
+            Some(index) => index.get(key).map(|at| left.value_at_mut(*at)),
+        }
+    }
+
+    fn add(&mut self, key: &str, at: usize) {
+        if let Some(index) = &mut self.0 {
+            index.insert(key.to_owned(), at);
+        }
     }
 }
 

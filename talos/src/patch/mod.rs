@@ -1,193 +1,89 @@
-//! Strategic merge patches, as Talos's own tools apply them.
+//! Patches, as Talos's own tools apply them: strategic merge patches and JSON 6902 patches.
 //!
-//! Promises: patches apply in order, each document of a patch to the document of the same kind and name; the result is
-//! written anew, as Talos's machinery writes it. No input panics. No message holds a value of a config. Not here:
-//! whether the result makes sense (see [`crate::validate`]); JSON 6902 patches, which Talos refuses for every config
-//! of several documents, that is for contract 1.12 and later.
+//! Promises: patches apply in order, each document of a strategic patch to the document of the same kind and name; the
+//! result is written anew, as Talos's machinery writes it. A patch is always its text, never the name of a file. No
+//! input panics. No message holds a value of a config. JSON patches are taken for configs of one document only, as
+//! Talos does. Not here: whether the result makes sense (see [`crate::validate`]).
 
 mod delete;
 mod documents;
+mod draft;
+mod error;
+mod json;
 mod merge;
+mod read;
 
-use std::fmt;
+pub(crate) use documents::Document;
+pub use draft::Draft;
+pub use error::{PatchError, Source};
 
 use crate::config::MachineConfig;
-use crate::schema::Fault;
 use crate::version::Generator;
-use crate::yaml::ParseError;
-use documents::Documents;
-
-/// Why a patch cannot be applied.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PatchError {
-    /// Not YAML.
-    #[error("{source_name} is not valid YAML: {error}")]
-    Syntax {
-        /// Which text.
-        source_name: Source,
-        /// Where and why.
-        error: ParseError,
-    },
-    /// Nothing in it.
-    #[error("{0} is empty")]
-    Empty(Source),
-    /// A JSON 6902 patch.
-    #[error(
-        "{0} is a JSON 6902 patch, which Talos refuses for configs of several documents; write it as a strategic merge patch"
-    )]
-    Json(Source),
-    /// A kind of document that this Talos does not have.
-    #[error("{source_name}, line {line}: no document kind {kind:?} in this Talos version")]
-    UnknownKind {
-        /// Which text.
-        source_name: Source,
-        /// 1-based line.
-        line: usize,
-        /// The kind as written.
-        kind: String,
-    },
-    /// Keys or types that the document does not have.
-    #[error("{source_name}, {}", Faults(faults))]
-    Faults {
-        /// Which text.
-        source_name: Source,
-        /// Each of them.
-        faults: Vec<Fault>,
-    },
-    /// The same document twice.
-    #[error("{source_name}, line {line}: the document {document} is there twice")]
-    Duplicate {
-        /// Which text.
-        source_name: Source,
-        /// 1-based line of the second one.
-        line: usize,
-        /// Kind and name.
-        document: String,
-    },
-    /// A `$patch: delete` whose target is not there, or that cannot be addressed.
-    #[error("{source_name}, line {line}: cannot delete {path}: {reason}")]
-    Delete {
-        /// Which text.
-        source_name: Source,
-        /// 1-based line.
-        line: usize,
-        /// The keys down to the target.
-        path: String,
-        /// Why not.
-        reason: &'static str,
-    },
-    /// A free-form value of another type than the one that is there.
-    #[error(
-        "{source_name}, line {line}: {path} is {right} here and {left} in the config; they cannot be merged"
-    )]
-    Mismatch {
-        /// Which text.
-        source_name: Source,
-        /// 1-based line.
-        line: usize,
-        /// The keys down to the value.
-        path: String,
-        /// What the config has.
-        left: &'static str,
-        /// What the patch has.
-        right: &'static str,
-    },
-}
-
-/// Which of the texts an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The config that is patched.
-    Config,
-    /// The patch with this index, from 0.
-    Patch(usize),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config => f.write_str("the config"),
-            Self::Patch(index) => write!(f, "patch {index}"),
-        }
-    }
-}
-
-struct Faults<'a>(&'a [Fault]);
-
-impl fmt::Display for Faults<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
-            let separator = if index > 0 { "; " } else { "" };
-            write!(f, "{separator}{fault}")?;
-        }
-        Ok(())
-    }
-}
-
-impl PatchError {
-    /// The 1-based line that the error is about, where it is about one.
-    pub fn line(&self) -> Option<usize> {
-        match self {
-            Self::Syntax { error, .. } => Some(error.line),
-            Self::Empty(_) | Self::Json(_) => None,
-            Self::Faults { faults, .. } => faults.first().map(|f| f.line),
-            Self::UnknownKind { line, .. }
-            | Self::Duplicate { line, .. }
-            | Self::Delete { line, .. }
-            | Self::Mismatch { line, .. } => Some(*line),
-        }
-    }
-}
 
 /// Applies patches in order and writes the result as the generator's machinery does.
 ///
 /// # Errors
-/// The first text that cannot be used, with its line.
+/// The first text that cannot be used, with its place.
 pub fn apply<P: AsRef<str>>(
     generator: Generator,
     config: &MachineConfig,
     patches: &[P],
 ) -> Result<MachineConfig, PatchError> {
-    let mut documents = Documents::config(generator, config.expose())?;
+    let mut draft = Draft::read(generator, config)?;
     for (index, patch) in patches.iter().enumerate() {
-        let source = Source::Patch(index);
-        let (deletes, patch) = Documents::patch(generator, patch.as_ref(), source)?;
-        for delete in &deletes {
-            delete.apply(&mut documents, source)?;
-        }
-        for document in patch.into_documents() {
-            documents.merge(document, source)?;
+        draft.patch(index, patch.as_ref())?;
+    }
+    Ok(draft.write())
+}
+
+/// Applies patches as `talosctl machineconfig patch` does: without patches the text stays as it is, and after a JSON
+/// patch it keeps the order and layout that JSON left it.
+///
+/// # Errors
+/// The first text that cannot be used, with its place.
+pub fn apply_to_text<P: AsRef<str>>(
+    generator: Generator,
+    config: &MachineConfig,
+    patches: &[P],
+) -> Result<MachineConfig, PatchError> {
+    let mut text = config.clone();
+    let mut draft: Option<Draft> = None;
+    for (index, patch) in patches.iter().enumerate() {
+        let patch = patch.as_ref();
+        if json::is_json(generator, patch, Source::Patch(index))? {
+            let before = draft.take().map_or(text, Draft::write);
+            text = json::apply_to_text(generator, &before, patch, Source::Patch(index))?;
+        } else {
+            let mut typed = match draft.take() {
+                Some(draft) => draft,
+                None => Draft::read(generator, &text)?,
+            };
+            typed.patch(index, patch)?;
+            draft = Some(typed);
         }
     }
-    Ok(MachineConfig::new(documents.encode()))
+    Ok(draft.map_or(text, Draft::write))
 }
 
 /// Checks a patch by itself: syntax, document kinds, keys and types. Whether a deletion finds its target is seen only
 /// when it is applied.
 ///
 /// # Errors
-/// The first thing that is wrong, with its line.
+/// The first thing that is wrong, with its place.
 pub fn check_patch(generator: Generator, patch: &str) -> Result<(), PatchError> {
-    Documents::patch(generator, patch, Source::Patch(0)).map(|_| ())
+    let source = Source::Patch(0);
+    match read::Patch::read(generator, patch, source)? {
+        read::Patch::Empty => Err(PatchError::Empty(source)),
+        read::Patch::Strategic(_) | read::Patch::Json(_) => Ok(()),
+    }
 }
 
 /// Checks a config by itself: syntax, document kinds, keys and types.
 ///
 /// # Errors
-/// The first thing that is wrong, with its line.
+/// The first thing that is wrong, with its place.
 pub fn check_config(generator: Generator, config: &MachineConfig) -> Result<(), PatchError> {
-    Documents::config(generator, config.expose()).map(|_| ())
-}
-
-/// A document's identity: kind and, where it has one, name.
-pub(crate) type DocumentId = (String, String);
-
-fn label((kind, name): &DocumentId) -> String {
-    if name.is_empty() {
-        kind.clone()
-    } else {
-        format!("{kind}/{name}")
-    }
+    Draft::read(generator, config).map(|_| ())
 }
 
 #[cfg(test)]

@@ -23,11 +23,11 @@ fn errors_name_the_patch_the_line_and_the_key() {
     let check = |patch: &str, expected: &str| assert_eq!(refused(patch), expected);
     check(
         "machine:\n  kubelet:\n    imag: x\n  typo: {a: 1}\n",
-        "patch 0, line 4: unknown key machine.typo; line 3: unknown key machine.kubelet.imag",
+        "patch 0, line 3, column 5: unknown key machine.kubelet.imag (did you mean image?); line 4, column 3: unknown key machine.typo (did you mean type?)",
     );
     check(
         "machine:\n  certSANs: x\n",
-        "patch 0, line 2: machine.certSANs must be a list, not a text",
+        "patch 0, line 2, column 13: machine.certSANs must be a list, not a text",
     );
     check(
         "apiVersion: v1alpha1\nkind: Nonsense\n",
@@ -35,16 +35,16 @@ fn errors_name_the_patch_the_line_and_the_key() {
     );
     check(
         "machine:\n  type: worker\n  type: worker\n",
-        "patch 0 is not valid YAML: line 3: the key \"type\" is already set at line 2",
+        "patch 0 is not valid YAML: line 3, column 3: the key \"type\" is already set at line 2",
     );
     check(
         "machine:\n  nodeLabels:\n    none:\n      $patch: delete\n",
-        "patch 0, line 4: cannot delete machine.nodeLabels.none: it is not in the config",
+        "patch 0, line 4, column 7: cannot delete machine.nodeLabels.none: it is not in the config",
     );
     check("# nothing\n", "patch 0 is empty");
     assert!(refused("- op: add\n  path: /x\n").contains("JSON 6902"));
     assert!(
-        refused("machine: {network: {interfaces: [{interface: a, vlans: [{$patch: delete}]}]}}")
+        refused("cluster: {apiServer: {admissionControl: [{name: PodSecurity, configuration: {a: {$patch: delete}}}]}}")
             .contains("nothing inside a list item")
     );
 }
@@ -63,7 +63,7 @@ fn null_over_a_free_form_value_is_an_error() {
     let error = apply(GENERATOR, &config(), &patches).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "patch 2, line 1: machine.kubelet.extraConfig.a is null here and a number in the config; they cannot be merged"
+        "patch 2, line 1, column 38: machine.kubelet.extraConfig.a is null here and a number in the config; they cannot be merged"
     );
     assert_eq!(error.line(), Some(1));
 }

@@ -1,15 +1,32 @@
 //! A document's tree to its normal form: known keys only, nulls gone, scalars in one notation.
 
 use super::leaf::normal;
-use super::{Fault, FaultReason, Leaf, Schema, Type};
+use super::{Fault, FaultReason, Leaf, Schema, Type, nearest};
 use crate::yaml::{Entry, Kind, Mapping, Node, Scalar, Value};
 
 /// Reads trees against a schema and collects everything that is wrong.
 pub(crate) struct Decoder<'a> {
     schema: &'a Schema,
-    path: Vec<String>,
+    path: Vec<Step>,
     faults: Vec<Fault>,
+    unknown: Vec<Unknown>,
 }
+
+/// A key that the table does not have, with what stands below it.
+pub(crate) struct Unknown {
+    pub(crate) parents: Vec<String>,
+    pub(crate) entry: Entry,
+}
+
+#[derive(Clone)]
+enum Step {
+    Field(&'static str),
+    Key(String),
+    Item(usize),
+}
+
+/// What a document turned out to be.
+pub(crate) type Decoded = Result<Node, (Vec<Fault>, Vec<Unknown>)>;
 
 impl<'a> Decoder<'a> {
     pub(crate) fn new(schema: &'a Schema) -> Self {
@@ -17,144 +34,186 @@ impl<'a> Decoder<'a> {
             schema,
             path: Vec::new(),
             faults: Vec::new(),
+            unknown: Vec::new(),
         }
     }
 
     /// The normal form of a document, or all its faults.
-    pub(crate) fn document(mut self, node: &Node, kind: &Type) -> Result<Node, Vec<Fault>> {
+    pub(crate) fn document(mut self, node: Node, kind: &Type) -> Decoded {
         let decoded = self.value(node, kind);
         match decoded {
             Some(decoded) if self.faults.is_empty() => Ok(decoded),
-            _ => Err(self.faults),
+            _ => Err((self.faults, self.unknown)),
         }
     }
 
     /// Nothing where the value is null, or wrong.
-    fn value(&mut self, node: &Node, kind: &Type) -> Option<Node> {
+    fn value(&mut self, node: Node, kind: &Type) -> Option<Node> {
         if node.is_null() && *kind != Type::Any {
             return None;
         }
-        let value = match kind {
-            Type::Pointer(inner) => return self.value(node, inner),
-            Type::Any => return Some(free_form(node)),
-            Type::Text => node.as_scalar().map(|s| Node::text(&s.text)),
-            Type::Int => node.as_scalar().and_then(whole_number),
-            Type::Bool => node.as_scalar().and_then(boolean),
-            Type::Leaf(leaf) => return self.leaf(node, *leaf),
-            Type::Arguments => return self.map(node, &Type::Leaf(Leaf::ArgumentValue)),
-            Type::Map(inner) => return self.map(node, inner),
-            Type::List(inner, _) => return self.list(node, inner),
-            Type::Structure(index) => return self.structure(node, *index),
-        };
-        if value.is_none() {
-            let what = if *kind == Type::Int {
-                "a whole number"
-            } else if *kind == Type::Bool {
-                "true or false"
-            } else {
-                "a text"
-            };
-            self.expected(node, what);
+        match kind {
+            Type::Pointer(inner) => self.value(node, inner),
+            Type::Any => Some(self.free_form(node)),
+            Type::Text => self.text(node),
+            Type::Int(low, high) => self.whole_number(&node, *low, *high),
+            Type::Bool => {
+                let value = node.as_scalar().and_then(boolean);
+                self.checked(&node, value, || "true or false".to_owned())
+            }
+            Type::Choice(texts) => {
+                let value = node.as_scalar().and_then(|s| choice(&s.text, texts));
+                self.checked(&node, value, || format!("one of {}", texts.join(", ")))
+            }
+            Type::Leaf(leaf) => self.leaf(&node, *leaf),
+            Type::Arguments => self.map(node, &Type::Leaf(Leaf::ArgumentValue)),
+            Type::Map(inner) => self.map(node, inner),
+            Type::List(inner, _) => self.list(node, inner),
+            Type::Structure(index) => self.structure(node, *index),
         }
-        value.map(|v| at_line(v, node.line))
     }
 
-    fn leaf(&mut self, node: &Node, leaf: Leaf) -> Option<Node> {
-        match normal(leaf, node) {
-            Ok(value) => Some(at_line(value, node.line)),
-            Err(what) => {
-                self.expected(node, what);
+    fn checked(
+        &mut self,
+        node: &Node,
+        value: Option<Node>,
+        what: impl FnOnce() -> String,
+    ) -> Option<Node> {
+        match value {
+            Some(value) => Some(value.placed_as(node)),
+            None => {
+                self.expected(node, what());
                 None
             }
         }
     }
 
-    fn map(&mut self, node: &Node, inner: &Type) -> Option<Node> {
-        let Some(mapping) = node.as_mapping() else {
-            self.expected(node, "a mapping");
-            return None;
-        };
-        let mut out = Mapping::default();
+    fn text(&mut self, mut node: Node) -> Option<Node> {
+        let strict = self.schema.generator().newest().since_1(14);
+        match &mut node.value {
+            Value::Scalar(scalar) if !(strict && scalar.kind == Kind::Timestamp) => {
+                scalar.kind = Kind::Text;
+                Some(node)
+            }
+            Value::Scalar(_) | Value::Sequence(_) | Value::Mapping(_) => {
+                self.expected(&node, "a text".to_owned());
+                None
+            }
+        }
+    }
+
+    fn whole_number(&mut self, node: &Node, low: i128, high: i128) -> Option<Node> {
+        let value = node.as_scalar().and_then(whole_number);
+        let within = value.filter(|n| (low..=high).contains(n));
+        self.checked(node, within.map(Node::integer), || match value {
+            Some(_) => format!("between {low} and {high}"),
+            None => "a whole number".to_owned(),
+        })
+    }
+
+    fn leaf(&mut self, node: &Node, leaf: Leaf) -> Option<Node> {
+        match normal(leaf, node) {
+            Ok(value) => Some(value.placed_as(node)),
+            Err(what) => {
+                self.expected(node, what.to_owned());
+                None
+            }
+        }
+    }
+
+    fn map(&mut self, node: Node, inner: &Type) -> Option<Node> {
+        let (line, column) = (node.line, node.column);
+        let mapping = self.mapping(node)?;
+        let mut out = Mapping::with_capacity(mapping.len());
         for entry in mapping {
-            self.path.push(entry.key.clone());
-            let null = entry.value.is_null();
-            let value = if null {
-                Some(zero_of_null(inner, entry.value.line))
+            let value = if entry.value.is_null() {
+                Some(zero_of_null(inner).placed_as(&entry.value))
             } else {
-                self.value(&entry.value, inner)
+                self.path.push(Step::Key(entry.key.clone()));
+                let value = self.value(entry.value, inner);
+                self.path.pop();
+                value
             };
-            self.path.pop();
             if let Some(value) = value {
-                out.push(Entry {
-                    line: entry.line,
-                    key: entry.key.clone(),
-                    value,
-                });
+                out.push(Entry { value, ..entry });
             }
         }
-        Some(at_line(Node::new(Value::Mapping(out)), node.line))
+        Some(Node::at_place(line, column, Value::Mapping(out)))
     }
 
-    fn list(&mut self, node: &Node, inner: &Type) -> Option<Node> {
-        let Some(items) = node.as_sequence() else {
-            self.expected(node, "a list");
+    fn mapping(&mut self, node: Node) -> Option<Mapping> {
+        match node.value {
+            Value::Mapping(mapping) => Some(mapping),
+            Value::Scalar(_) | Value::Sequence(_) => {
+                self.expected(&node, "a mapping".to_owned());
+                None
+            }
+        }
+    }
+
+    fn list(&mut self, node: Node, inner: &Type) -> Option<Node> {
+        let Value::Sequence(items) = node.value else {
+            self.expected(&node, "a list".to_owned());
             return None;
         };
-        let mut out = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            self.path.push(index.to_string());
+        let mut out = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
             if item.is_null() {
-                out.push(zero_of_null(inner, item.line));
+                out.push(zero_of_null(inner).placed_as(&item));
             } else {
+                self.path.push(Step::Item(index));
                 out.extend(self.value(item, inner));
+                self.path.pop();
             }
-            self.path.pop();
         }
-        Some(at_line(Node::list(out), node.line))
+        Some(Node::at_place(node.line, node.column, Value::Sequence(out)))
     }
 
-    fn structure(&mut self, node: &Node, index: usize) -> Option<Node> {
-        let Some(mapping) = node.as_mapping() else {
-            self.expected(node, "a mapping");
-            return None;
-        };
-        let structure = self.schema.structure(index);
+    fn structure(&mut self, node: Node, index: usize) -> Option<Node> {
+        let (line, column) = (node.line, node.column);
+        let mapping = self.mapping(node)?;
+        let schema = self.schema;
+        let structure = schema.structure(index);
+        let mut out = Mapping::with_capacity(mapping.len());
         for entry in mapping {
-            if structure.fields.iter().all(|f| f.key != entry.key) {
-                let path = self.path_to(&entry.key);
-                self.faults.push(Fault {
-                    line: entry.line,
-                    path,
-                    reason: FaultReason::UnknownKey,
-                });
-            }
-        }
-        let mut out = Mapping::default();
-        for field in &structure.fields {
-            let Some(entry) = mapping.entry(&field.key) else {
+            let Some(field) = structure.field(&entry.key) else {
+                self.unknown_key(entry, structure.fields.iter().map(|f| f.key));
                 continue;
             };
             if entry.value.is_null() {
                 continue;
             }
-            self.path.push(entry.key.clone());
-            let value = self.value(&entry.value, &field.kind);
+            self.path.push(Step::Field(field.key));
+            let value = self.value(entry.value, &field.kind);
             self.path.pop();
             if let Some(value) = value {
-                out.push(Entry {
-                    line: entry.line,
-                    key: entry.key.clone(),
-                    value,
-                });
+                out.push(Entry { value, ..entry });
             }
         }
-        Some(at_line(Node::new(Value::Mapping(out)), node.line))
+        Some(Node::at_place(line, column, Value::Mapping(out)))
     }
 
-    fn expected(&mut self, node: &Node, what: &'static str) {
+    fn unknown_key(&mut self, entry: Entry, known: impl Iterator<Item = &'static str>) {
+        self.path.push(Step::Key(entry.key.clone()));
+        let path = self.dotted();
+        self.path.pop();
+        self.faults.push(Fault {
+            line: entry.line,
+            column: entry.column,
+            path,
+            reason: FaultReason::UnknownKey {
+                nearest: nearest(&entry.key, known),
+            },
+        });
+        let parents = self.path.iter().map(ToString::to_string).collect();
+        self.unknown.push(Unknown { parents, entry });
+    }
+
+    fn expected(&mut self, node: &Node, what: String) {
         self.faults.push(Fault {
             line: node.line,
-            path: self.path.join("."),
+            column: node.column,
+            path: self.dotted(),
             reason: FaultReason::Expected {
                 what,
                 got: node.describe(),
@@ -162,76 +221,88 @@ impl<'a> Decoder<'a> {
         });
     }
 
-    fn path_to(&self, key: &str) -> String {
-        let parents = self.path.iter().map(String::as_str);
-        parents.chain([key]).collect::<Vec<_>>().join(".")
+    fn dotted(&self) -> String {
+        let steps: Vec<String> = self.path.iter().map(ToString::to_string).collect();
+        steps.join(".")
+    }
+
+    /// A free-form value: keys once, numbers in their shortest form.
+    fn free_form(&self, mut node: Node) -> Node {
+        match &mut node.value {
+            Value::Scalar(scalar) => {
+                if let Some(text) = super::number::shortest_number(scalar) {
+                    scalar.text = text;
+                }
+            }
+            Value::Sequence(items) => {
+                for item in items {
+                    let taken = std::mem::replace(item, Node::null());
+                    *item = self.free_form(taken);
+                }
+            }
+            Value::Mapping(mapping) => {
+                for entry in mapping.iter_mut() {
+                    let taken = std::mem::replace(&mut entry.value, Node::null());
+                    entry.value = self.free_form(taken);
+                }
+            }
+        }
+        node
     }
 }
 
-fn at_line(mut node: Node, line: usize) -> Node {
-    node.line = line;
-    node
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Field(key) => f.write_str(key),
+            Self::Key(key) => f.write_str(key),
+            Self::Item(index) => write!(f, "{index}"),
+        }
+    }
 }
 
 /// What a null item of a map or list becomes.
-fn zero_of_null(inner: &Type, line: usize) -> Node {
-    let node = match inner {
+fn zero_of_null(inner: &Type) -> Node {
+    match inner {
         Type::Text => Node::text(""),
-        Type::Int => Node::integer(0),
+        Type::Choice(texts) => Node::text(texts[0]),
+        Type::Int(..) => Node::integer(0),
         Type::Bool => Node::boolean(false),
         Type::List(..) => Node::list([]),
         Type::Map(_) | Type::Structure(_) => Node::map::<&str>([]),
         Type::Any | Type::Leaf(_) | Type::Pointer(_) | Type::Arguments => Node::null(),
-    };
-    at_line(node, line)
+    }
 }
 
+/// The old notations are taken as Talos's library takes them, in these spellings only.
 fn boolean(scalar: &Scalar) -> Option<Node> {
-    match (scalar.kind, scalar.text.to_ascii_lowercase().as_str()) {
-        (Kind::Bool, text) => Some(Node::boolean(text == "true")),
-        (Kind::Text, "y" | "yes" | "on") => Some(Node::boolean(true)),
-        (Kind::Text, "n" | "no" | "off") => Some(Node::boolean(false)),
+    match (scalar.kind, scalar.text.as_str()) {
+        (Kind::Bool, text) => Some(Node::boolean(text.eq_ignore_ascii_case("true"))),
+        (Kind::Text, "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON") => {
+            Some(Node::boolean(true))
+        }
+        (Kind::Text, "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF") => {
+            Some(Node::boolean(false))
+        }
         _ => None,
     }
 }
 
-fn whole_number(scalar: &Scalar) -> Option<Node> {
+/// The text in the table's spelling; case does not count.
+fn choice(text: &str, texts: &[&'static str]) -> Option<Node> {
+    let mut all = texts.iter();
+    all.find(|t| t.eq_ignore_ascii_case(text))
+        .map(|t| Node::text(*t))
+}
+
+fn whole_number(scalar: &Scalar) -> Option<i128> {
     match scalar.kind {
-        Kind::Int => crate::yaml::integer(&scalar.text).map(Node::integer),
+        Kind::Int => crate::yaml::integer(&scalar.text),
         Kind::Float => {
             let value: f64 = scalar.text.parse().ok()?;
             let whole = value.fract() == 0.0 && value.abs() < 9e15;
-            whole.then(|| Node::integer(value as i64))
+            whole.then_some(value as i128)
         }
         Kind::Null | Kind::Bool | Kind::Timestamp | Kind::Text => None,
-    }
-}
-
-/// A free-form value: keys in natural order, numbers in their shortest form.
-fn free_form(node: &Node) -> Node {
-    let value = match &node.value {
-        Value::Scalar(scalar) => {
-            let text = super::leaf::shortest_number(scalar);
-            Value::Scalar(Scalar {
-                kind: scalar.kind,
-                text: text.unwrap_or_else(|| scalar.text.clone()),
-            })
-        }
-        Value::Sequence(items) => Value::Sequence(items.iter().map(free_form).collect()),
-        Value::Mapping(mapping) => {
-            let mut out = Mapping::default();
-            for entry in mapping {
-                out.push(Entry {
-                    line: entry.line,
-                    key: entry.key.clone(),
-                    value: free_form(&entry.value),
-                });
-            }
-            Value::Mapping(out)
-        }
-    };
-    Node {
-        line: node.line,
-        value,
     }
 }

@@ -1,15 +1,15 @@
 //! A normal form to the tree that is written: keys in their order, zero values left out or spelled out.
 
-use super::{Leaf, Schema, Type};
-use crate::yaml::{Mapping, Node, Value};
+use super::{Leaf, Presence, Schema, Type};
+use crate::yaml::{Entry, Mapping, Node, Value};
 
 /// The tree of a value as it is written.
-pub(crate) fn encode(schema: &Schema, node: &Node, kind: &Type) -> Node {
-    match (kind, &node.value) {
-        (Type::Pointer(inner), _) => encode(schema, node, inner),
+pub(crate) fn encode(schema: &Schema, node: Node, kind: &Type) -> Node {
+    match (kind, node.value) {
+        (Type::Pointer(inner), value) => encode(schema, Node::new(value), inner),
         (Type::Structure(index), Value::Mapping(mapping)) => structure(schema, mapping, *index),
         (Type::List(inner, _), Value::Sequence(items)) => {
-            Node::list(items.iter().map(|i| encode(schema, i, inner)))
+            Node::list(items.into_iter().map(|i| encode(schema, i, inner)))
         }
         (Type::Map(inner), Value::Mapping(mapping)) => {
             sorted(mapping, |v| encode(schema, v, inner))
@@ -17,41 +17,42 @@ pub(crate) fn encode(schema: &Schema, node: &Node, kind: &Type) -> Node {
         (Type::Arguments, Value::Mapping(mapping)) => sorted(mapping, |value| {
             // An empty argument is written as null: it has neither form.
             let empty = value.as_text() == Some("");
-            if empty { Node::null() } else { value.clone() }
+            if empty { Node::null() } else { value }
         }),
-        (Type::Any, _) => free_form(node),
-        _ => node.clone(),
+        (Type::Any, value) => free_form(Node::new(value)),
+        (_, value) => Node::new(value),
     }
 }
 
-fn structure(schema: &Schema, mapping: &Mapping, index: usize) -> Node {
-    let mut out = Vec::new();
-    for field in &schema.structure(index).fields {
-        let value = mapping.value(&field.key);
-        if field.omit_empty && value.is_none_or(|v| is_zero(schema, v, &field.kind)) {
-            continue;
-        }
-        let node = match value {
-            Some(value) => encode(schema, value, &field.kind),
-            None => zero(schema, &field.kind),
+fn structure(schema: &Schema, mut mapping: Mapping, index: usize) -> Node {
+    let fields = &schema.structure(index).fields;
+    let mut out = Mapping::with_capacity(mapping.len());
+    for field in fields {
+        let value = mapping.take(field.key);
+        let value = match (field.presence, value) {
+            (Presence::OmitEmpty, None) => continue,
+            (Presence::OmitEmpty, Some(v)) if is_zero(schema, &v, &field.kind) => continue,
+            (_, Some(value)) => encode(schema, value, &field.kind),
+            (Presence::Always, None) => zero(schema, &field.kind),
         };
-        out.push((field.key.as_str(), node));
+        out.push(Entry::new(field.key, value));
     }
-    Node::map(out)
+    Node::new(Value::Mapping(out))
 }
 
-fn sorted(mapping: &Mapping, value: impl Fn(&Node) -> Node) -> Node {
-    let mut node = Node::map(mapping.iter().map(|e| (e.key.as_str(), value(&e.value))));
-    if let Some(mapping) = node.as_mapping_mut() {
-        mapping.sort_natural();
+fn sorted(mut mapping: Mapping, value: impl Fn(Node) -> Node) -> Node {
+    for entry in mapping.iter_mut() {
+        let taken = std::mem::replace(&mut entry.value, Node::null());
+        entry.value = value(taken);
     }
-    node
+    mapping.sort_natural();
+    Node::new(Value::Mapping(mapping))
 }
 
-fn free_form(node: &Node) -> Node {
-    match &node.value {
-        Value::Scalar(_) => node.clone(),
-        Value::Sequence(items) => Node::list(items.iter().map(free_form)),
+fn free_form(node: Node) -> Node {
+    match node.value {
+        Value::Scalar(_) => node,
+        Value::Sequence(items) => Node::list(items.into_iter().map(free_form)),
         Value::Mapping(mapping) => sorted(mapping, free_form),
     }
 }
@@ -62,16 +63,20 @@ pub(crate) fn is_zero(schema: &Schema, node: &Node, kind: &Type) -> bool {
         Type::Pointer(_) => false,
         Type::Text
         | Type::Leaf(
-            Leaf::Other
-            | Leaf::Base64
+            Leaf::Base64
             | Leaf::ByteSize
+            | Leaf::Size
             | Leaf::Expression
             | Leaf::SizeCondition
             | Leaf::Address
+            | Leaf::AddressPort
             | Leaf::Prefix
+            | Leaf::Url
             | Leaf::Manifest,
         ) => node.as_text().is_none_or(str::is_empty),
-        Type::Int => node.as_text().is_none_or(|t| t == "0"),
+        Type::Choice(texts) => node.as_text().is_none_or(|t| t == texts[0]),
+        Type::Leaf(Leaf::RoutingTable) => node.as_text().is_none_or(|t| t == "unspec"),
+        Type::Int(..) => node.as_text().is_none_or(|t| t == "0"),
         Type::Bool => node.as_text().is_none_or(|t| t == "false"),
         Type::Leaf(Leaf::Duration) => node.as_text().is_none_or(|t| t == "0s"),
         Type::Leaf(Leaf::DiskSize) => node.as_text().is_none_or(|t| t == "0" || t == "0 B"),
@@ -86,7 +91,7 @@ pub(crate) fn is_zero(schema: &Schema, node: &Node, kind: &Type) -> bool {
         Type::Structure(index) => node.as_mapping().is_some_and(|mapping| {
             let fields = &schema.structure(*index).fields;
             fields.iter().all(|f| {
-                let value = mapping.value(&f.key);
+                let value = mapping.value(f.key);
                 value.is_none_or(|v| is_zero(schema, v, &f.kind))
             })
         }),
@@ -94,30 +99,34 @@ pub(crate) fn is_zero(schema: &Schema, node: &Node, kind: &Type) -> bool {
 }
 
 /// How an absent value is written where its key always is.
-fn zero(schema: &Schema, kind: &Type) -> Node {
+pub(crate) fn zero(schema: &Schema, kind: &Type) -> Node {
     match kind {
         Type::Pointer(_) => Node::null(),
         Type::Text => Node::text(""),
-        Type::Int => Node::integer(0),
+        Type::Choice(texts) => Node::text(texts[0]),
+        Type::Int(..) => Node::integer(0),
         Type::Bool => Node::boolean(false),
         Type::Any | Type::Map(_) | Type::Arguments => Node::map::<&str>([]),
         Type::List(..) => Node::list([]),
-        Type::Structure(index) => structure(schema, &Mapping::default(), *index),
+        Type::Structure(index) => structure(schema, Mapping::default(), *index),
         Type::Leaf(Leaf::Duration) => Node::text("0s"),
         Type::Leaf(Leaf::FileMode) => Node::integer(0),
         Type::Leaf(Leaf::DiskSize) => Node::text("0 B"),
+        Type::Leaf(Leaf::RoutingTable) => Node::text("unspec"),
         Type::Leaf(
             Leaf::ByteSize
+            | Leaf::Size
             | Leaf::Expression
             | Leaf::SizeCondition
             | Leaf::Address
+            | Leaf::AddressPort
             | Leaf::Prefix
             | Leaf::Manifest
             | Leaf::HardwareAddress
             | Leaf::ArgumentValue
             | Leaf::PortRange
-            | Leaf::Base64
-            | Leaf::Other,
+            | Leaf::Url
+            | Leaf::Base64,
         ) => Node::text(""),
     }
 }

@@ -1,25 +1,50 @@
 //! The documents that Talos knows: their keys in order, their types, and how a patch merges them.
 //!
-//! The table is data (`v1_13.txt`, printed by `acctest/oracle` from Talos's machinery), not code: one line per key.
-//! Not here: rules between fields (see [`crate::validate`]).
+//! One table (`table.txt`) says all of it, for both generators; reading, unknown keys, merging, writing and redaction
+//! follow it. A test holds it against the fields of Talos's own machinery 1.13.9. Not here: rules between fields
+//! (see [`crate::validate`]).
 
 mod decode;
 mod encode;
+mod fault;
 mod leaf;
+mod number;
+mod table;
+mod url;
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::version::Generator;
 
-pub(crate) use decode::Decoder;
-pub(crate) use encode::{encode, is_zero};
+pub(crate) use decode::{Decoder, Unknown};
+pub(crate) use encode::{encode, is_zero, zero};
+pub use fault::{Fault, FaultReason};
+pub(crate) use leaf::parse_prefix;
+pub(crate) use number::{Size, parse_duration, parse_size, print_duration};
+pub(crate) use url::Url;
 
 /// The tables of one generator.
 pub(crate) struct Schema {
-    documents: BTreeMap<String, usize>,
+    documents: HashMap<&'static str, Document>,
     structures: Vec<Structure>,
+    generator: Generator,
+}
+
+/// A kind of document.
+#[derive(Clone, Copy)]
+pub(crate) struct Document {
+    pub(crate) structure: usize,
+    pub(crate) place: Place,
+    /// Documents of one group and one name exclude each other.
+    pub(crate) group: Option<&'static str>,
+}
+
+/// Where a kind of document may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Anywhere,
+    ControlPlane,
 }
 
 /// A structure: its keys in the order in which they are written.
@@ -29,22 +54,48 @@ pub(crate) struct Structure {
 
 /// One key.
 pub(crate) struct Field {
-    pub(crate) key: String,
+    pub(crate) key: &'static str,
     pub(crate) kind: Type,
-    /// Left out when it holds its zero value.
-    pub(crate) omit_empty: bool,
-    /// A patch replaces it instead of appending to it.
-    pub(crate) replace: bool,
+    /// Whether it is left out when it holds its zero value.
+    pub(crate) presence: Presence,
+    /// How a patch's value meets the one that is there.
+    pub(crate) patching: Patching,
+    /// Whether a plan may show it.
+    pub(crate) visibility: Visibility,
+}
+
+/// Whether a key is written with its zero value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Always,
+    OmitEmpty,
+}
+
+/// Whether a patch's value is merged into the one that is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patching {
+    Merge,
+    Replace,
+}
+
+/// Whether a value is a secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visibility {
+    Plain,
+    Secret,
 }
 
 /// What a place may hold.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Type {
     Text,
-    Int,
+    /// A whole number between two bounds.
+    Int(i128, i128),
     Bool,
     /// Free form.
     Any,
+    /// One of these texts; the first is the zero value.
+    Choice(&'static [&'static str]),
     /// A value with a form of its own.
     Leaf(Leaf),
     /// May be absent, which differs from being zero.
@@ -76,7 +127,9 @@ pub(crate) enum Leaf {
     DiskSize,
     /// Lost by a merge whose patch lacks it (a defect of the machinery that equality includes).
     ByteSize,
-    /// A CEL expression; lost in the same way.
+    /// A size in bytes or per cent.
+    Size,
+    /// A CEL expression; lost by a merge as a byte size is.
     Expression,
     HardwareAddress,
     /// A text or a list of texts.
@@ -87,149 +140,89 @@ pub(crate) enum Leaf {
     SizeCondition,
     /// An IP address.
     Address,
+    /// An IP address and a port.
+    AddressPort,
     /// An IP address and the length of its network's prefix.
     Prefix,
     /// An inline manifest: line ends and tabs at its start are dropped.
     Manifest,
     /// Base64; the text `******` stands for a redacted one.
     Base64,
-    /// Any other text.
-    Other,
+    Url,
+    /// A name or number of a routing table.
+    RoutingTable,
 }
 
 impl Schema {
     /// The tables of a generator, read once.
     pub(crate) fn of(generator: Generator) -> &'static Self {
         static V1_13: OnceLock<Schema> = OnceLock::new();
+        static V1_14: OnceLock<Schema> = OnceLock::new();
         match generator {
-            Generator::V1_13 => V1_13.get_or_init(|| Self::parse(include_str!("v1_13.txt"))),
+            Generator::V1_13 => V1_13.get_or_init(|| table::read(generator)),
+            Generator::V1_14 => V1_14.get_or_init(|| table::read(generator)),
         }
     }
 
-    /// The structure of a document kind; the main document's kind is `v1alpha1`.
-    pub(crate) fn document(&self, kind: &str) -> Option<Type> {
-        self.documents.get(kind).map(|i| Type::Structure(*i))
+    /// Which generator's tables these are.
+    pub(crate) fn generator(&self) -> Generator {
+        self.generator
+    }
+
+    /// A document kind; the main document's kind is `v1alpha1`.
+    pub(crate) fn document(&self, kind: &str) -> Option<Document> {
+        self.documents.get(kind).copied()
+    }
+
+    /// All document kinds.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.documents.keys().copied()
     }
 
     pub(crate) fn structure(&self, index: usize) -> &Structure {
         &self.structures[index]
     }
+}
 
-    fn parse(table: &str) -> Self {
-        let names = table.lines().filter_map(|l| l.strip_prefix("type "));
-        let index: BTreeMap<&str, usize> = names.enumerate().map(|(i, n)| (n, i)).collect();
-        let mut documents = BTreeMap::new();
-        let mut structures: Vec<Structure> = Vec::new();
-        for line in table.lines() {
-            let mut words = line.split_whitespace();
-            match (line.starts_with(' '), words.next(), words.next()) {
-                (false, Some("document"), Some(kind)) => {
-                    let name = words.next().expect("each document names its structure");
-                    documents.insert(kind.to_owned(), index[name]);
-                }
-                (false, Some("type"), Some(_)) => structures.push(Structure { fields: Vec::new() }),
-                (true, Some(key), Some(kind)) => {
-                    let flags: Vec<&str> = words.collect();
-                    let current = structures.last_mut().expect("keys follow their structure");
-                    current.fields.push(Field {
-                        key: key.to_owned(),
-                        kind: match key {
-                            // Only inline manifests have a key of this name.
-                            "contents" => Type::Leaf(Leaf::Manifest),
-                            _ => parse_type(kind, &index),
-                        },
-                        omit_empty: flags.contains(&"omitempty"),
-                        replace: flags.contains(&"replace"),
-                    });
-                }
-                _ => {}
+impl Structure {
+    pub(crate) fn field(&self, key: &str) -> Option<&Field> {
+        self.fields.iter().find(|f| f.key == key)
+    }
+}
+
+/// The known text that is most like this one, where one is alike enough to be what was meant.
+pub(crate) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = text.to_lowercase();
+    let allowed = (wanted.chars().count() / 3).clamp(1, 4);
+    known
+        .into_iter()
+        .map(|candidate| (distance(&wanted, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Letters to insert, drop, change or swap with their neighbour. Long texts are cut: nobody means a key of 64 letters.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().take(64).collect();
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let mut cost = (last[j] + usize::from(x != y))
+                .min(last[j + 1] + 1)
+                .min(row[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                cost = cost.min(before[j - 1] + 1);
             }
+            row.push(cost);
         }
-        Self {
-            documents,
-            structures,
-        }
+        before = std::mem::replace(&mut last, row);
     }
+    last[b.len()]
 }
 
-fn parse_type(text: &str, index: &BTreeMap<&str, usize>) -> Type {
-    let boxed = |rest| Box::new(parse_type(rest, index));
-    if let Some(rest) = text.strip_prefix('*') {
-        return Type::Pointer(boxed(rest));
-    }
-    if let Some(rest) = text.strip_prefix("map:") {
-        return Type::Map(boxed(rest));
-    }
-    if text.starts_with("args:") {
-        return Type::Arguments;
-    }
-    if let Some((name, rest)) = text.strip_prefix('[').and_then(|t| t.split_once(']')) {
-        let merge = match name {
-            "NetworkDeviceList" => Merge::Interfaces,
-            "VlanList" => Merge::ByKey("vlanId"),
-            "AdmissionPluginConfigList" => Merge::ByKey("name"),
-            "ConfigFileList" => Merge::ByKey("mountPath"),
-            "ImageVerificationRules" => Merge::ReplaceByKey("image"),
-            _ => Merge::Append,
-        };
-        return Type::List(boxed(rest), merge);
-    }
-    if let Some(name) = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
-        return Type::Structure(index[name]);
-    }
-    match text {
-        "string" => Type::Text,
-        "bool" => Type::Bool,
-        "any" => Type::Any,
-        "$Duration" => Type::Leaf(Leaf::Duration),
-        "$FileMode" => Type::Leaf(Leaf::FileMode),
-        "$DiskSize" => Type::Leaf(Leaf::DiskSize),
-        "$Expression" => Type::Leaf(Leaf::Expression),
-        "$ByteSize" => Type::Leaf(Leaf::ByteSize),
-        "$HardwareAddr" => Type::Leaf(Leaf::HardwareAddress),
-        "$InstallDiskSizeMatcher" => Type::Leaf(Leaf::SizeCondition),
-        "$Addr" => Type::Leaf(Leaf::Address),
-        "$Prefix" => Type::Leaf(Leaf::Prefix),
-        "$PortRange" => Type::Leaf(Leaf::PortRange),
-        "$Base64Bytes" => Type::Leaf(Leaf::Base64),
-        other if other.starts_with('$') => Type::Leaf(Leaf::Other),
-        _ => Type::Int,
-    }
-}
-
-/// Something in a document that its table does not allow. It names keys and kinds, never values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// 1-based line.
-    pub line: usize,
-    /// The keys down to the place, joined by dots.
-    pub path: String,
-    /// What is wrong.
-    pub reason: FaultReason,
-}
-
-/// What is wrong with a place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultReason {
-    /// No such key in this document.
-    UnknownKey,
-    /// Something else belongs here.
-    Expected {
-        /// What belongs here.
-        what: &'static str,
-        /// What stands here.
-        got: &'static str,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, path, reason } = self;
-        match reason {
-            FaultReason::UnknownKey => write!(f, "line {line}: unknown key {path}"),
-            FaultReason::Expected { what, got } => {
-                write!(f, "line {line}: {path} must be {what}, not {got}")
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,55 +1,87 @@
 //! Image Factory schematics: their canonical text, their id, and the names of what the factory builds from them.
 //!
-//! Promises: the id is the one that the factory computes. Not here: asking the factory (it must have seen a schematic
-//! once before it builds from it).
+//! Promises: the id is the one that the factory computes (image-factory 1.4.0). Not here: asking the factory (it must
+//! have seen a schematic once before it builds from it).
+
+mod image;
+mod read;
 
 use sha2::Digest as _;
 
+pub use image::{Arch, DiskImage, Image, Platform, Signing};
+pub use read::SchematicError;
+
 use crate::secrets::hex;
-use crate::version::TalosVersion;
 use crate::yaml::{Node, Style, emit};
 
 /// What an image contains besides Talos. The order of extensions and arguments counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schematic {
+    /// To whom it belongs; only paid factories take one.
+    pub owner: String,
     /// For boards that need one.
     pub overlay: Option<Overlay>,
+    /// A machine config that the image carries; empty = none.
+    pub embedded_config: String,
     /// More kernel arguments.
     pub kernel_args: Vec<String>,
     /// META values by key.
     pub meta: Vec<(u8, String)>,
     /// System extensions, as `siderolabs/qemu-guest-agent`.
     pub extensions: Vec<String>,
+    /// What starts the kernel; absent = the factory's choice.
+    pub bootloader: Option<Bootloader>,
+    /// How systemd-boot enrolls Secure Boot keys (`off`, `manual`, `if-safe`, `force`); empty = the factory's choice.
+    pub enroll_keys: String,
+    /// Whether the keys of the usual vendors are enrolled too.
+    pub well_known_certificates: WellKnownCertificates,
+    /// The size of a disk image's sectors in bytes; 0 = the usual 512.
+    pub sector_size: u64,
+}
+
+/// Whether the keys of the usual vendors are enrolled besides Talos's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WellKnownCertificates {
+    /// Only Talos's own.
+    #[default]
+    LeftOut,
+    /// Those too.
+    Included,
+}
+
+/// What starts the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootloader {
+    /// systemd-boot for UEFI, GRUB for BIOS.
+    DualBoot,
+    /// systemd-boot.
+    SystemdBoot,
+    /// GRUB.
+    Grub,
+}
+
+impl Bootloader {
+    const ALL: [Self; 3] = [Self::DualBoot, Self::SystemdBoot, Self::Grub];
+
+    /// As a schematic writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DualBoot => "dual-boot",
+            Self::SystemdBoot => "sd-boot",
+            Self::Grub => "grub",
+        }
+    }
 }
 
 /// An overlay for a single-board computer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Overlay {
     /// Its image.
     pub image: String,
     /// Its name.
     pub name: String,
-    /// Its options.
-    pub options: Vec<(String, String)>,
-}
-
-/// A processor architecture, as the factory writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arch {
-    /// x86-64.
-    Amd64,
-    /// 64-bit ARM.
-    Arm64,
-}
-
-impl Arch {
-    /// The factory's name of it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
+    /// Its options, of any type.
+    pub options: Vec<(String, Node)>,
 }
 
 /// The SHA-256 of a schematic's canonical text, in lower-case hex.
@@ -73,40 +105,53 @@ impl Schematic {
     /// The text that is hashed, and that the factory takes.
     pub fn to_yaml(&self) -> String {
         let mut root = Vec::new();
-        if let Some(overlay) = &self.overlay {
-            let mut entries = vec![
-                ("image", Node::text(&overlay.image)),
-                ("name", Node::text(&overlay.name)),
-            ];
-            if !overlay.options.is_empty() {
-                let options = overlay.options.iter();
-                let mut node = Node::map(options.map(|(k, v)| (k.as_str(), Node::text(v))));
-                if let Some(mapping) = node.as_mapping_mut() {
-                    mapping.sort_natural();
-                }
-                entries.push(("options", node));
-            }
-            root.push(("overlay", Node::map(entries)));
+        if !self.owner.is_empty() {
+            root.push(("owner", Node::text(&self.owner)));
         }
-        let mut custom = Vec::new();
+        if let Some(overlay) = &self.overlay {
+            root.push(("overlay", overlay.to_node()));
+        }
+        root.push(("customization", self.customization()));
+        emit(&Node::map(root), Style::V1_13)
+    }
+
+    fn customization(&self) -> Node {
+        let mut out = Vec::new();
+        if !self.embedded_config.is_empty() {
+            let config = Node::text(&self.embedded_config);
+            out.push(("embeddedMachineConfiguration", config));
+        }
         if !self.kernel_args.is_empty() {
-            custom.push(("extraKernelArgs", Node::texts(&self.kernel_args)));
+            out.push(("extraKernelArgs", Node::texts(&self.kernel_args)));
         }
         if !self.meta.is_empty() {
             let value = |(key, value): &(u8, String)| {
                 Node::map([("key", Node::integer(*key)), ("value", Node::text(value))])
             };
-            custom.push(("meta", Node::list(self.meta.iter().map(value))));
+            out.push(("meta", Node::list(self.meta.iter().map(value))));
         }
         if !self.extensions.is_empty() {
-            let official = Node::texts(&self.extensions);
-            custom.push((
-                "systemExtensions",
-                Node::map([("officialExtensions", official)]),
-            ));
+            let official = [("officialExtensions", Node::texts(&self.extensions))];
+            out.push(("systemExtensions", Node::map(official)));
         }
-        root.push(("customization", Node::map(custom)));
-        emit(&Node::map(root), Style::V1_13)
+        if let Some(bootloader) = self.bootloader {
+            out.push(("bootloader", Node::text(bootloader.as_str())));
+        }
+        let mut secure_boot = Vec::new();
+        if !self.enroll_keys.is_empty() {
+            secure_boot.push(("enrollKeys", Node::text(&self.enroll_keys)));
+        }
+        if self.well_known_certificates == WellKnownCertificates::Included {
+            secure_boot.push(("includeWellKnownCertificates", Node::boolean(true)));
+        }
+        if !secure_boot.is_empty() {
+            out.push(("secureboot", Node::map(secure_boot)));
+        }
+        if self.sector_size > 0 {
+            let size = [("sectorSize", Node::integer(self.sector_size))];
+            out.push(("diskImage", Node::map(size)));
+        }
+        Node::map(out)
     }
 
     /// The id.
@@ -115,52 +160,21 @@ impl Schematic {
     }
 }
 
-/// One image of the factory: what is in it, which Talos, for which processor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// Its schematic.
-    pub schematic: SchematicId,
-    /// Its Talos version.
-    pub version: TalosVersion,
-    /// Its processor.
-    pub arch: Arch,
-}
-
-impl Image {
-    /// `schematic/version/arch`.
-    pub fn id(&self) -> String {
-        format!("{}/{}/{}", self.schematic, self.version, self.arch.as_str())
-    }
-
-    /// The reference of the installer image at a factory's registry host.
-    pub fn installer(&self, registry: &str) -> String {
-        // Talos 1.10 renamed the installers after their platform.
-        let (major, minor, _) = self.version.numbers();
-        let name = if (major, minor) >= (1, 10) {
-            "metal-installer"
-        } else {
-            "installer"
-        };
-        format!("{registry}/{name}/{}:{}", self.schematic, self.version)
-    }
-
-    /// The path of the kernel below a factory's URL.
-    pub fn kernel_path(&self) -> String {
-        self.path(&format!("kernel-{}", self.arch.as_str()))
-    }
-
-    /// The path of the initial RAM disk below a factory's URL.
-    pub fn initramfs_path(&self) -> String {
-        self.path(&format!("initramfs-{}.xz", self.arch.as_str()))
-    }
-
-    /// The path of the kernel's default arguments on bare metal below a factory's URL.
-    pub fn command_line_path(&self) -> String {
-        self.path(&format!("cmdline-metal-{}", self.arch.as_str()))
-    }
-
-    fn path(&self, file: &str) -> String {
-        format!("image/{}/{}/{file}", self.schematic, self.version)
+impl Overlay {
+    fn to_node(&self) -> Node {
+        let mut entries = vec![
+            ("image", Node::text(&self.image)),
+            ("name", Node::text(&self.name)),
+        ];
+        if !self.options.is_empty() {
+            let options = self.options.iter();
+            let mut node = Node::map(options.map(|(k, v)| (k.as_str(), v.clone())));
+            if let Some(mapping) = node.as_mapping_mut() {
+                mapping.sort_natural();
+            }
+            entries.push(("options", node));
+        }
+        Node::map(entries)
     }
 }
 
@@ -195,11 +209,15 @@ mod tests {
             overlay: Some(Overlay {
                 image: "siderolabs/sbc-raspberrypi".into(),
                 name: "rpi_generic".into(),
-                options: vec![("b".into(), "1".into()), ("a".into(), "x".into())],
+                options: vec![("b".into(), Node::text("1")), ("a".into(), Node::text("x"))],
             }),
             kernel_args: vec!["console=ttyS0".into()],
             meta: vec![(10, "v".into())],
             extensions: vec!["siderolabs/b".into(), "siderolabs/a".into()],
+            bootloader: Some(Bootloader::SystemdBoot),
+            enroll_keys: "force".into(),
+            sector_size: 4096,
+            ..Schematic::default()
         };
         insta::assert_snapshot!(all.to_yaml(), @r#"
         overlay:
@@ -218,30 +236,13 @@ mod tests {
                 officialExtensions:
                     - siderolabs/b
                     - siderolabs/a
+            bootloader: sd-boot
+            secureboot:
+                enrollKeys: force
+            diskImage:
+                sectorSize: 4096
         "#);
-    }
-
-    #[test]
-    fn names_of_images() {
-        let image = |version: &str| Image {
-            schematic: Schematic::default().id(),
-            version: version.parse().unwrap(),
-            arch: Arch::Amd64,
-        };
-        let id = Schematic::default().id();
-        let new = image("v1.13.9");
-        assert_eq!(new.id(), format!("{id}/v1.13.9/amd64"));
-        assert_eq!(
-            new.installer("factory.example"),
-            format!("factory.example/metal-installer/{id}:v1.13.9")
-        );
-        assert_eq!(
-            image("1.6.4").installer("factory.example"),
-            format!("factory.example/installer/{id}:v1.6.4")
-        );
-        assert_eq!(
-            new.kernel_path(),
-            format!("image/{id}/v1.13.9/kernel-amd64")
-        );
+        let again = Schematic::read(&all.to_yaml()).unwrap();
+        assert_eq!(again.to_yaml(), all.to_yaml());
     }
 }

@@ -23,6 +23,12 @@ pub enum Role {
     Reader,
     /// Snapshots of etcd.
     EtcdBackup,
+    /// Verification of images' signatures.
+    ImageVerifier,
+    /// Writing the node's META partition.
+    MetaWriter,
+    /// Acting for others: what proxies need.
+    Impersonator,
 }
 
 impl Role {
@@ -33,7 +39,26 @@ impl Role {
             Self::Operator => "os:operator",
             Self::Reader => "os:reader",
             Self::EtcdBackup => "os:etcd:backup",
+            Self::ImageVerifier => "os:image:verifier",
+            Self::MetaWriter => "os:meta:writer",
+            Self::Impersonator => "os:impersonator",
         }
+    }
+
+    /// Reads a role as it stands in certificates, with or without `os:`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [
+            Self::Admin,
+            Self::Operator,
+            Self::Reader,
+            Self::EtcdBackup,
+            Self::ImageVerifier,
+            Self::MetaWriter,
+            Self::Impersonator,
+        ];
+        let bare = text.strip_prefix("os:").unwrap_or(text);
+        all.into_iter()
+            .find(|r| r.as_str().strip_prefix("os:") == Some(bare))
     }
 }
 
@@ -56,6 +81,33 @@ pub enum ClientError {
         "the {0} authority of the secrets has a key or certificate that cannot sign; import it again"
     )]
     Authority(&'static str),
+    /// A certificate without a role opens nothing.
+    #[error("a client certificate needs at least one role, like os:reader")]
+    NoRoles,
+    /// It would be invalid from the start.
+    #[error("the lifetime of a certificate must be longer than nothing")]
+    NoLifetime,
+    /// No server takes a certificate that outlives its authority.
+    #[error(
+        "the {what} authority ends at {ends}, before the certificate would; ask for a shorter lifetime"
+    )]
+    Outlives {
+        /// Which authority.
+        what: &'static str,
+        /// When it ends.
+        ends: Timestamp,
+    },
+}
+
+/// Who a kubeconfig is for.
+#[derive(Clone, Copy, Debug)]
+pub struct KubernetesUser<'a> {
+    /// The user's name.
+    pub name: &'a str,
+    /// The groups; `system:masters` may do everything.
+    pub groups: &'a [&'a str],
+    /// How long.
+    pub lifetime: Duration,
 }
 
 /// A little earlier than now, for clocks that are behind.
@@ -74,7 +126,12 @@ impl Bundle {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<ClientCertificate, ClientError> {
-        let names: Vec<&str> = roles.iter().map(|r| r.as_str()).collect();
+        if roles.is_empty() {
+            return Err(ClientError::NoRoles);
+        }
+        let mut names: Vec<&str> = roles.iter().map(|r| r.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
         let name = Name {
             organizations: &names,
             common_name: None,
@@ -103,37 +160,47 @@ impl Bundle {
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Secret, ClientError> {
-        self.admin_kubeconfig_for(cluster, endpoint, KUBERNETES_LIFETIME, now, entropy)
+        let user = KubernetesUser {
+            name: "admin",
+            groups: &["system:masters"],
+            lifetime: KUBERNETES_LIFETIME,
+        };
+        self.kubeconfig(cluster, endpoint, &user, now, entropy)
     }
 
-    /// [`Self::admin_kubeconfig`] for `lifetime` from now on.
+    /// A kubeconfig for a user whose certificate the Kubernetes authority signs.
     ///
     /// # Errors
-    /// The Kubernetes authority cannot sign.
-    pub fn admin_kubeconfig_for(
+    /// The Kubernetes authority cannot sign, or not for so long.
+    pub fn kubeconfig(
         &self,
         cluster: &str,
         endpoint: &str,
-        lifetime: Duration,
+        user: &KubernetesUser<'_>,
         now: Timestamp,
         entropy: &mut dyn Entropy,
     ) -> Result<Secret, ClientError> {
         let name = Name {
-            organizations: &["system:masters"],
-            common_name: Some("admin"),
+            organizations: user.groups,
+            common_name: Some(user.name),
         };
         let validity = Validity {
             from: now.saturating_sub(KUBERNETES_SKEW).unwrap_or(now),
-            until: later(now, lifetime),
+            until: later(now, user.lifetime),
         };
-        let admin = issue(
+        let certificate = issue(
             (&self.kubernetes, "Kubernetes"),
             &name,
             Usage::SignatureAndEncipherment,
             &validity,
             entropy,
         )?;
-        Ok(Secret::new(kubeconfig(cluster, endpoint, &admin)))
+        Ok(Secret::new(kubeconfig(
+            cluster,
+            endpoint,
+            user.name,
+            &certificate,
+        )))
     }
 }
 
@@ -147,6 +214,13 @@ fn issue(
     let broken = || ClientError::Authority(what);
     let signer = SigningKey::from_pem(authority.key.expose()).ok_or_else(broken)?;
     let issuer = Issuer::new(&authority.certificate, &signer).ok_or_else(broken)?;
+    if validity.until <= validity.from {
+        return Err(ClientError::NoLifetime);
+    }
+    let ends = issuer.ends();
+    if validity.until > ends {
+        return Err(ClientError::Outlives { what, ends });
+    }
     let key = signer.sibling(entropy);
     Ok(ClientCertificate {
         ca: authority.certificate.clone(),
@@ -174,9 +248,9 @@ impl ClientCertificate {
 }
 
 /// Kubernetes' own layout: sorted keys, two spaces, lists not indented.
-fn kubeconfig(cluster: &str, endpoint: &str, admin: &ClientCertificate) -> String {
+fn kubeconfig(cluster: &str, endpoint: &str, user: &str, admin: &ClientCertificate) -> String {
     let quote = |text: &str| crate::yaml::quote_key(text, Style::V1_13);
-    let user = quote(&format!("admin@{cluster}"));
+    let user = quote(&format!("{user}@{cluster}"));
     let (cluster, endpoint) = (quote(cluster), quote(endpoint));
     let ca = STANDARD.encode(&admin.ca);
     let certificate = STANDARD.encode(&admin.certificate);

@@ -8,7 +8,11 @@
 mod access;
 mod der;
 mod file;
+mod import;
+mod inspect;
 mod key;
+mod stored;
+mod talosconfig;
 mod x509;
 
 use std::fmt;
@@ -19,8 +23,12 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use jiff::Timestamp;
 use sha2::Digest as _;
 
-pub use access::{ClientCertificate, ClientError, Role};
+pub use access::{ClientCertificate, ClientError, KubernetesUser, Role};
+pub use import::ImportError;
+pub use inspect::{FaultKind, SecretsFault};
 use key::SigningKey;
+pub use stored::StoredBundle;
+pub use talosconfig::{Context, Talosconfig, TalosconfigError};
 use x509::{Name, Validity};
 
 use crate::version::{Contract, Generator};
@@ -116,6 +124,9 @@ pub enum SecretsError {
     /// Not YAML.
     #[error("the secrets file is not valid YAML: {0}")]
     Syntax(crate::yaml::ParseError),
+    /// A value of another type than the file has there.
+    #[error("the secrets file, {0}")]
+    Type(crate::yaml::TypeError),
     /// A part that every cluster needs is absent.
     #[error("the secrets file lacks {0}")]
     Missing(&'static str),
@@ -155,6 +166,7 @@ impl Bundle {
         };
         let cluster_id = match generator {
             Generator::V1_13 => URL_SAFE.encode(random(entropy)),
+            Generator::V1_14 => STANDARD.encode(random(entropy)),
         };
         Ok(Self {
             cluster_id,

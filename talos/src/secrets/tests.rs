@@ -202,3 +202,247 @@ fn debug_shows_no_secret() {
         assert!(!shown.contains(secret.expose()));
     }
 }
+
+#[test]
+fn a_control_plane_config_gives_its_bundle_back() {
+    for (golden, file) in [
+        (
+            include_str!("../../tests/data/goldens/gen-1.13-controlplane.out"),
+            FILE,
+        ),
+        (
+            include_str!("../../tests/data/goldens/gen-1.6-controlplane.out"),
+            include_str!("../../tests/data/bundles/v1.6.yaml"),
+        ),
+    ] {
+        let bundle = Bundle::from_control_plane_config(golden).unwrap();
+        assert_eq!(bundle.to_secrets_yaml().expose(), file);
+    }
+    let worker = include_str!("../../tests/data/goldens/gen-1.13-worker.out");
+    assert_eq!(
+        Bundle::from_control_plane_config(worker),
+        Err(ImportError::Worker)
+    );
+}
+
+#[test]
+fn configs_that_lack_something_say_what() {
+    let config = include_str!("../../tests/data/goldens/gen-1.13-controlplane.out");
+    let check = |from: &str, to: &str, expected: &str| {
+        let broken = config.replacen(from, to, 1);
+        let error = Bundle::from_control_plane_config(&broken).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    };
+    check(
+        "    aggregatorCA:",
+        "    other:",
+        "the config lacks cluster.aggregatorCA.crt",
+    );
+    check(
+        "        key: LS0t",
+        "        key: '!LS0t'\n        old: ",
+        "line 9: machine.ca.key of the config is not usable: it is not base64 of PEM text",
+    );
+    check(
+        "    secretboxEncryptionSecret:",
+        "    other:",
+        "the config lacks cluster.secretboxEncryptionSecret or cluster.aescbcEncryptionSecret",
+    );
+}
+
+#[test]
+fn talhelpers_file_is_read_where_it_is_not_encrypted() {
+    let bundle = Bundle::from_talsecret(FILE).unwrap();
+    assert_eq!(bundle.to_secrets_yaml().expose(), FILE);
+    let encrypted = format!("{FILE}sops:\n    age: []\n");
+    assert_eq!(
+        Bundle::from_talsecret(&encrypted),
+        Err(ImportError::Encrypted)
+    );
+}
+
+/// An authority as other tools make them.
+fn foreign(algorithm: &'static rcgen::SignatureAlgorithm, is_ca: bool) -> Authority {
+    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2036, 1, 1);
+    if is_ca {
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    }
+    Authority {
+        certificate: parameters.self_signed(&key).unwrap().pem(),
+        key: Secret::new(key.serialize_pem()),
+    }
+}
+
+#[test]
+fn a_kubernetes_pki_is_taken_over() {
+    let ca = foreign(&rcgen::PKCS_ECDSA_P256_SHA256, true);
+    let names = ["ca", "etcd/ca", "front-proxy-ca"];
+    let mut files: std::collections::BTreeMap<String, String> = names
+        .iter()
+        .flat_map(|name| {
+            [
+                (format!("{name}.crt"), ca.certificate.clone()),
+                (format!("{name}.key"), ca.key.expose().to_owned()),
+            ]
+        })
+        .collect();
+    let import = |files: &std::collections::BTreeMap<String, String>| {
+        Bundle::from_kubernetes_pki(files, Generator::V1_13, now(), &mut counting())
+    };
+    assert_eq!(import(&files), Err(ImportError::File("sa.key")));
+    files.insert("sa.key".into(), "no".into());
+    assert_eq!(import(&files), Err(ImportError::NotPem("sa.key")));
+    files.insert("sa.key".into(), ca.key.expose().to_owned());
+    let bundle = import(&files).unwrap();
+    assert_eq!(bundle.inspect(now()), []);
+    assert_eq!(bundle.kubernetes, ca);
+    // Its keys are in plain PKCS#8, and it signs all the same.
+    assert!(
+        bundle
+            .admin_kubeconfig("lab", "https://10.0.0.10:6443", now(), &mut counting())
+            .is_ok()
+    );
+    let file = bundle.to_secrets_yaml();
+    assert_eq!(Bundle::from_secrets_yaml(file.expose()).unwrap(), bundle);
+}
+
+fn inspected(change: impl FnOnce(&mut Bundle)) -> String {
+    let mut bundle = Bundle::from_secrets_yaml(FILE).unwrap();
+    change(&mut bundle);
+    let faults = bundle.inspect(now());
+    let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    all.join("\n")
+}
+
+#[test]
+fn bundles_of_talos_are_in_order() {
+    assert_eq!(inspected(|_| {}), "");
+    assert_eq!(generated().inspect(now()), []);
+    let old = Bundle::from_secrets_yaml(include_str!("../../tests/data/bundles/v1.6.yaml"));
+    assert_eq!(old.unwrap().inspect(now()), []);
+}
+
+#[test]
+fn what_cannot_run_a_cluster_is_named() {
+    insta::assert_snapshot!(
+        inspected(|b| b.etcd = foreign(&rcgen::PKCS_ECDSA_P384_SHA384, true)),
+        @"certs.etcd.key: it must be an ECDSA key on P-256 or an RSA key of 2048 bits or more, and it is an ECDSA key on P-384"
+    );
+    insta::assert_snapshot!(
+        inspected(|b| b.os = b.etcd.clone()),
+        @"certs.os.key: it must be an Ed25519 key, and it is an ECDSA key on P-256"
+    );
+    insta::assert_snapshot!(
+        inspected(|b| b.etcd.certificate = b.kubernetes.certificate.clone()),
+        @"certs.etcd.crt: it is not the certificate of the key beside it"
+    );
+    insta::assert_snapshot!(
+        inspected(|b| b.aggregator = foreign(&rcgen::PKCS_ECDSA_P256_SHA256, false)),
+        @"certs.k8saggregator.crt: it is not the certificate of an authority"
+    );
+    insta::assert_snapshot!(
+        inspected(|b| {
+            b.service_account = Secret::new("");
+            b.bootstrap_token = Secret::new("short");
+            b.cluster_secret = Secret::new("AAAA");
+            b.kubernetes.key = Secret::new("-----BEGIN X-----\n-----END X-----\n");
+        }),
+        @r"
+    cluster.secret: it must be 32 bytes in base64
+    secrets.bootstraptoken: it must be 6 and 16 lower-case letters and digits with a dot between them
+    certs.k8s.key: it is not a private key in PEM
+    certs.k8sserviceaccount.key: it is missing
+    "
+    );
+    let late: Timestamp = "2099-01-01T00:00:00Z".parse().unwrap();
+    let bundle = Bundle::from_secrets_yaml(FILE).unwrap();
+    assert_eq!(bundle.inspect(late).len(), 4);
+}
+
+#[test]
+fn an_rsa_authority_signs() {
+    let rsa = key::rsa_4096().unwrap();
+    let signer = SigningKey::from_pem(rsa.expose()).unwrap();
+    let mut bundle = Bundle::from_secrets_yaml(FILE).unwrap();
+    let name = Name {
+        organizations: &["kubernetes"],
+        common_name: None,
+    };
+    let validity = Validity {
+        from: now(),
+        until: later(now(), AUTHORITY_LIFETIME),
+    };
+    bundle.kubernetes = Authority {
+        certificate: x509::authority(&signer, &name, &validity, [1; 16], [2; 20]),
+        key: rsa,
+    };
+    assert_eq!(bundle.inspect(now()), []);
+    let file = bundle
+        .admin_kubeconfig("lab", "https://10.0.0.10:6443", now(), &mut counting())
+        .unwrap();
+    let root = crate::yaml::parse_documents(file.expose())
+        .unwrap()
+        .remove(0);
+    let user = &root.at(&["users"]).unwrap().as_sequence().unwrap()[0];
+    let encoded = user.text_at(&["user", "client-certificate-data"]).unwrap();
+    let bytes = der(std::str::from_utf8(&STANDARD.decode(encoded).unwrap()).unwrap());
+    let (_, parsed) = X509Certificate::from_der(&bytes).unwrap();
+    let ca = der(&bundle.kubernetes.certificate);
+    let (_, ca) = X509Certificate::from_der(&ca).unwrap();
+    assert_eq!(parsed.issuer().as_raw(), ca.subject().as_raw());
+    let public = aws_lc_rs::signature::UnparsedPublicKey::new(
+        &aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256,
+        &*ca.public_key().subject_public_key.data,
+    );
+    let signed = parsed.tbs_certificate.as_ref();
+    assert!(public.verify(signed, &parsed.signature_value.data).is_ok());
+    assert_eq!(
+        parsed.signature_algorithm.algorithm.to_string(),
+        "1.2.840.113549.1.1.11"
+    );
+}
+
+#[test]
+fn client_certificates_that_make_no_sense_are_refused() {
+    let bundle = Bundle::from_secrets_yaml(FILE).unwrap();
+    let ask = |roles: &[Role], hours: u64| {
+        let lifetime = Duration::from_hours(hours);
+        let made = bundle.client_certificate(roles, lifetime, now(), &mut counting());
+        made.map(|_| ())
+    };
+    assert_eq!(ask(&[], 1), Err(ClientError::NoRoles));
+    assert_eq!(ask(&[Role::Admin], 0), Err(ClientError::NoLifetime));
+    let error = ask(&[Role::Admin], 24 * 365 * 20).unwrap_err();
+    assert!(matches!(error, ClientError::Outlives { what: "OS", .. }));
+    assert_eq!(ask(&[Role::Admin, Role::Admin], 1), Ok(()));
+    for role in ["os:admin", "reader", "os:etcd:backup", "meta:writer"] {
+        let parsed = Role::parse(role).unwrap();
+        assert!(parsed.as_str().ends_with(role));
+    }
+    assert_eq!(Role::parse("os:root"), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_an_import_panic(text in "(?s).{0,200}", line in 0_usize..30) {
+        let _ = (Bundle::from_talsecret(&text), Bundle::from_control_plane_config(&text));
+        let config = include_str!("../../tests/data/goldens/gen-1.13-controlplane.out");
+        let mut lines: Vec<&str> = config.lines().collect();
+        lines[line] = &text;
+        let _ = Bundle::from_control_plane_config(&lines.join("\n"));
+        let mut bundle = Bundle::from_secrets_yaml(FILE).unwrap();
+        bundle.etcd.key = Secret::new(text.clone());
+        bundle.os.certificate.clone_from(&text);
+        let _ = bundle.inspect(now());
+    }
+
+    #[test]
+    fn no_der_makes_a_key_panic(bytes: Vec<u8>, label in 0_usize..4) {
+        let labels = ["EC PRIVATE KEY", "RSA PRIVATE KEY", "PRIVATE KEY", "ED25519 PRIVATE KEY"];
+        let text = key::encode_pem(labels[label], bytes);
+        let _ = (key::KeyKind::of(&text), SigningKey::from_pem(&text));
+    }
+}

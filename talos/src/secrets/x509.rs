@@ -141,6 +141,7 @@ pub(super) struct Issuer<'a> {
     key: &'a SigningKey,
     name: Vec<u8>,
     key_id: Option<Vec<u8>>,
+    ends: Timestamp,
 }
 
 impl<'a> Issuer<'a> {
@@ -160,7 +161,13 @@ impl<'a> Issuer<'a> {
             key,
             name: parsed.subject().as_raw().to_vec(),
             key_id,
+            ends: Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()?,
         })
+    }
+
+    /// When the authority ends.
+    pub(super) fn ends(&self) -> Timestamp {
+        self.ends
     }
 }
 

@@ -9,6 +9,8 @@ use super::{Kind, Mapping, Node, Scalar, Value};
 pub enum Style {
     /// Talos machinery 1.13: such texts are double-quoted.
     V1_13,
+    /// Talos machinery 1.14: such texts are single-quoted.
+    V1_14,
 }
 
 const INDENT: usize = 4;
@@ -20,10 +22,7 @@ const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
 /// One document, without a separator.
 pub fn emit(node: &Node, style: Style) -> String {
-    let mut out = Emitter {
-        out: String::new(),
-        style,
-    };
+    let mut out = Emitter::new(style);
     out.node(node, 0, Place::Root);
     out.out.push('\n');
     out.out
@@ -31,8 +30,57 @@ pub fn emit(node: &Node, style: Style) -> String {
 
 /// Several documents, joined by separators.
 pub fn emit_documents<'a>(documents: impl IntoIterator<Item = &'a Node>, style: Style) -> String {
-    let texts: Vec<String> = documents.into_iter().map(|d| emit(d, style)).collect();
-    texts.join("---\n")
+    let mut out = Emitter::new(style);
+    for (index, document) in documents.into_iter().enumerate() {
+        if index > 0 {
+            out.out.push_str("---\n");
+        }
+        out.node(document, 0, Place::Root);
+        out.out.push('\n');
+    }
+    out.out
+}
+
+/// A document with the flow collections that its source had, for messages that repeat it.
+pub(crate) fn emit_as_written(node: &Node, style: Style) -> String {
+    let mut out = Emitter::new(style);
+    out.layout = Layout::AsWritten;
+    out.node(node, 0, Place::Root);
+    out.out.push('\n');
+    out.out
+}
+
+/// A document in the layout that a round trip through JSON leaves: keys sorted, two spaces, lists as deep as their key.
+pub(crate) fn emit_json_layout(node: &Node) -> String {
+    let mut sorted = node.clone();
+    sort_keys(&mut sorted);
+    let mut out = Emitter::new(Style::V1_13);
+    out.layout = Layout::Json;
+    out.node(&sorted, 0, Place::Root);
+    out.out.push('\n');
+    out.out
+}
+
+fn sort_keys(node: &mut Node) {
+    match &mut node.value {
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => items.iter_mut().for_each(sort_keys),
+        Value::Mapping(mapping) => {
+            mapping.sort_natural();
+            mapping.iter_mut().for_each(|e| sort_keys(&mut e.value));
+        }
+    }
+}
+
+/// What the lines look like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Four spaces, always in block style.
+    Talos,
+    /// Four spaces; flow collections stay flow collections.
+    AsWritten,
+    /// Two spaces; lists are not indented.
+    Json,
 }
 
 /// Where a value stands, which decides where its first line goes.
@@ -48,9 +96,18 @@ enum Place {
 struct Emitter {
     out: String,
     style: Style,
+    layout: Layout,
 }
 
 impl Emitter {
+    fn new(style: Style) -> Self {
+        Self {
+            out: String::new(),
+            style,
+            layout: Layout::Talos,
+        }
+    }
+
     /// `indent` is the indentation of the structure that holds this value.
     fn node(&mut self, node: &Node, indent: usize, place: Place) {
         match &node.value {
@@ -58,12 +115,58 @@ impl Emitter {
                 if place == Place::MapValue {
                     self.out.push(' ');
                 }
-                self.scalar(scalar, deeper(indent, place));
+                self.scalar(scalar, self.deeper(indent, place));
             }
             Value::Sequence(items) if items.is_empty() => self.flow("[]", place),
             Value::Mapping(mapping) if mapping.is_empty() => self.flow("{}", place),
-            Value::Sequence(items) => self.sequence(items, deeper(indent, place), place),
-            Value::Mapping(mapping) => self.mapping(mapping, deeper(indent, place), place),
+            _ if node.flow && self.layout == Layout::AsWritten => {
+                let mut text = String::new();
+                self.one_line(node, &mut text);
+                self.flow(&text, place);
+            }
+            Value::Sequence(items) => {
+                let deeper = match (self.layout, place) {
+                    (Layout::Json, Place::MapValue) => indent,
+                    _ => self.deeper(indent, place),
+                };
+                self.sequence(items, deeper, place);
+            }
+            Value::Mapping(mapping) => self.mapping(mapping, self.deeper(indent, place), place),
+        }
+    }
+
+    fn deeper(&self, indent: usize, place: Place) -> usize {
+        match (self.layout, place) {
+            (Layout::Json, Place::MapValue) => indent + 2,
+            _ => deeper(indent, place),
+        }
+    }
+
+    /// A flow collection on one line.
+    fn one_line(&self, node: &Node, out: &mut String) {
+        match &node.value {
+            Value::Scalar(scalar) if scalar.kind == Kind::Text => {
+                out.push_str(&super::quote_key(&scalar.text, self.style));
+            }
+            Value::Scalar(scalar) => out.push_str(&scalar.text),
+            Value::Sequence(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    self.one_line(item, out);
+                }
+                out.push(']');
+            }
+            Value::Mapping(mapping) => {
+                out.push('{');
+                for (index, entry) in mapping.iter().enumerate() {
+                    out.push_str(if index > 0 { ", " } else { "" });
+                    out.push_str(&super::quote_key(&entry.key, self.style));
+                    out.push_str(": ");
+                    self.one_line(&entry.value, out);
+                }
+                out.push('}');
+            }
         }
     }
 

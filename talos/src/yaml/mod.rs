@@ -7,19 +7,29 @@
 mod emit;
 mod natural;
 mod parse;
+mod plain;
 mod scalar;
+mod typed;
 
 pub use emit::{Style, emit, emit_documents};
+pub(crate) use emit::{emit_as_written, emit_json_layout};
 pub use natural::natural_cmp;
-pub use parse::{ParseError, parse_documents};
+pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};
 pub(crate) use scalar::{integer, quote_key};
+pub use typed::TypeError;
 
-/// A value and the line that it began on.
+/// A value and the place where it began.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// 1-based line in the source; 0 for a value that no source had.
     pub line: usize,
+    /// 1-based column, counted in characters; 0 for a value that no source had.
+    pub column: usize,
+    /// Whether it was written in flow style, which only messages repeat.
+    pub(crate) flow: bool,
+    /// Which text it came from: 0 is a config or none, n the patch n-1.
+    pub(crate) origin: u32,
     /// The value itself.
     pub value: Value,
 }
@@ -46,6 +56,8 @@ pub struct Mapping {
 pub struct Entry {
     /// 1-based line of the key; 0 for a key that no source had.
     pub line: usize,
+    /// 1-based column of the key; 0 for a key that no source had.
+    pub column: usize,
     /// The key's text.
     pub key: String,
     /// The value.
@@ -67,7 +79,35 @@ impl PartialEq for Entry {
 impl Node {
     /// A value that no source had.
     pub fn new(value: Value) -> Self {
-        Self { line: 0, value }
+        Self::at_place(0, 0, value)
+    }
+
+    /// A value that began there.
+    pub(crate) fn at_place(line: usize, column: usize, value: Value) -> Self {
+        Self {
+            line,
+            column,
+            flow: false,
+            origin: 0,
+            value,
+        }
+    }
+
+    /// Says of the whole tree which text it came from.
+    pub(crate) fn stamp(&mut self, origin: u32) {
+        self.origin = origin;
+        match &mut self.value {
+            Value::Scalar(_) => {}
+            Value::Sequence(items) => items.iter_mut().for_each(|i| i.stamp(origin)),
+            Value::Mapping(mapping) => mapping.iter_mut().for_each(|e| e.value.stamp(origin)),
+        }
+    }
+
+    /// The same value at another one's place.
+    pub(crate) fn placed_as(mut self, other: &Self) -> Self {
+        self.line = other.line;
+        self.column = other.column;
+        self
     }
 
     /// A text.
@@ -186,7 +226,40 @@ impl Node {
     }
 }
 
+impl Entry {
+    /// An entry that no source had.
+    pub(crate) fn new(key: impl Into<String>, value: Node) -> Self {
+        Self {
+            line: value.line,
+            column: value.column,
+            key: key.into(),
+            value,
+        }
+    }
+}
+
 impl Mapping {
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(entries),
+        }
+    }
+
+    /// The entries, for changing their values.
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Entry> {
+        self.entries.iter_mut()
+    }
+
+    /// Takes a key's value out of a mapping that nobody looks at afterwards: the rest loses its order.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Node> {
+        let index = self.entries.iter().position(|e| e.key == key)?;
+        Some(self.entries.swap_remove(index).value)
+    }
+
+    /// Keeps the entries that are wanted.
+    pub(crate) fn retain(&mut self, wanted: impl FnMut(&Entry) -> bool) {
+        self.entries.retain(wanted);
+    }
     /// Whether it has no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -225,12 +298,13 @@ impl Mapping {
         let key = key.into();
         match self.value_mut(&key) {
             Some(place) => *place = value,
-            None => self.entries.push(Entry {
-                line: value.line,
-                key,
-                value,
-            }),
+            None => self.entries.push(Entry::new(key, value)),
         }
+    }
+
+    /// The value at an index that is known to exist.
+    pub(crate) fn value_at_mut(&mut self, index: usize) -> &mut Node {
+        &mut self.entries[index].value
     }
 
     /// Appends an entry whose key is known to be absent.
@@ -246,7 +320,9 @@ impl Mapping {
 
     /// Orders the keys as the emitter of free-form maps does.
     pub fn sort_natural(&mut self) {
-        self.entries.sort_by(|a, b| natural_cmp(&a.key, &b.key));
+        if self.entries.len() > 1 {
+            self.entries.sort_by(|a, b| natural_cmp(&a.key, &b.key));
+        }
     }
 }
 

@@ -209,6 +209,7 @@ pub(super) fn form(text: &str, style: Style) -> Form {
     if looks_old(text) {
         return match style {
             Style::V1_13 => Form::Double,
+            Style::V1_14 => Form::Single,
         };
     }
     if text.chars().any(|c| c == '\t' || is_special(c)) {

@@ -86,7 +86,7 @@ fn what_is_refused_says_where() {
         parse_documents(&bomb)
             .unwrap_err()
             .reason
-            .contains("more values")
+            .contains("aliases make")
     );
 }
 
@@ -150,5 +150,110 @@ proptest! {
     #[test]
     fn parsing_never_panics(text in "[ -~\n\t]{0,80}|[-:\\[\\]{}&*!|>'\"%@`#,? \na<]{0,60}") {
         let _ = parse_documents(&text);
+    }
+}
+
+/// Both ways of reading a text must agree, wherever the short one takes it.
+fn check_both_ways(text: &str) {
+    let Some(short) = plain::parse(text) else {
+        return;
+    };
+    let whole = parse::whole(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let whole: Vec<Node> = whole.into_iter().filter(|n| !n.is_null()).collect();
+    let short: Vec<Node> = short.into_iter().filter(|n| !n.is_null()).collect();
+    assert_eq!(places(&short), places(&whole), "{text}");
+}
+
+/// Every value with its place; what stands nowhere has no place.
+fn places(nodes: &[Node]) -> String {
+    fn walk(node: &Node, out: &mut String) {
+        use std::fmt::Write as _;
+        match &node.value {
+            Value::Scalar(s) if s.kind == Kind::Null => out.push_str("null\n"),
+            Value::Scalar(s) => {
+                writeln!(
+                    out,
+                    "{}:{} {:?} {:?}",
+                    node.line, node.column, s.kind, s.text
+                )
+                .unwrap();
+            }
+            Value::Sequence(items) => {
+                // The whole parser gives a list that is not indented the place of its first item.
+                writeln!(out, "{} list flow={}", node.line, node.flow).unwrap();
+                items.iter().for_each(|item| walk(item, out));
+                out.push_str("end\n");
+            }
+            Value::Mapping(mapping) => {
+                writeln!(out, "{}:{} map flow={}", node.line, node.column, node.flow).unwrap();
+                for entry in mapping {
+                    writeln!(out, "{}:{} {:?}", entry.line, entry.column, entry.key).unwrap();
+                    walk(&entry.value, out);
+                }
+                out.push_str("end\n");
+            }
+        }
+    }
+    let mut out = String::new();
+    nodes.iter().for_each(|node| walk(node, &mut out));
+    out
+}
+
+#[test]
+fn the_short_way_takes_what_people_write() {
+    for text in [
+        include_str!("../../tests/data/goldens/gen-1.13-controlplane.out"),
+        include_str!("../../tests/data/bundles/v1.13.yaml"),
+        "a: 1\nb:\n- x\n- y: z\n  w: []\n",
+        "- op: add\n  path: /machine/env\n  value: {a: \"b\", \"c\": [1, 'd''e']}\n",
+        "a: |\n  x\n\n    y\nb: |-\n  z\nc: |+\n  w\n\n",
+        "# head\nkey with spaces: value # comment\n'q: uoted': http://x:1/#y\n---\n{a: [b, {c: d}]}\n",
+        "a:\n  - - 1\n    - 2\n  -\n    b: c\n  - d:\n      e: f\n    g:\n    - h\nempty:\nlast: ~\n",
+    ] {
+        assert!(plain::parse(text).is_some(), "{text}");
+        check_both_ways(text);
+    }
+}
+
+#[test]
+fn the_short_way_leaves_the_rest_alone() {
+    for text in [
+        "a: b\n  c\n",
+        "a: *x\n",
+        "a: &x 1\n",
+        "a: !!str 1\n",
+        "a: >\n  b\n",
+        "? a\n: b\n",
+        "a: [b,\n c]\n",
+        "a: 1\na: 2\n",
+        "a:\tb\n",
+        "\ta: 1\n",
+        "a: b: c\n",
+        "a: \"x\n  y\"\n",
+        "%YAML 1.2\n---\na: 1\n",
+        "a: 1\n...\n",
+        "<<: {a: 1}\n",
+        "a: 1\n  b: 2\n",
+        "- a\n b: 1\n",
+        "a: - b\n",
+        "a: {b: 1, b: 2}\n",
+        "a: @x\n",
+        "just a text\n",
+    ] {
+        assert!(plain::parse(text).is_none(), "{text:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn both_ways_agree(
+        lines in prop::collection::vec(
+            "( {0,4}|- |  - )(-|- )?([ab]|'[a ]'|\"b\"|c d|)(:|: |)(x|1|~|\\[\\]|\\[1, x\\]|\\{a: 1\\}|'q'|\"q\"|\\||\\|-|>|#c| #c|&x|\\*x|- y|x: y|x:|)",
+            0..7,
+        ),
+    ) {
+        check_both_ways(&(lines.join("\n") + "\n"));
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! `toy_thing` is a file of JSON below the provider's `directory`. Its `mode` makes it slow, makes it fail, or breaks a rule on purpose.
 
+mod actions;
+mod ephemeral;
+mod functions;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,8 +14,9 @@ use std::time::Duration;
 
 use tfplugin::schema::{Rule, Schema, validators};
 use tfplugin::{
-    About, Change, Context, DataSource, Diagnostic, Diagnostics, Failed, Field, Object, Path, Plan,
-    Provider, Resource, Saved, SetOf, Timeouts, async_trait, choices, duration, model,
+    About, Action, Change, Context, DataSource, Diagnostic, Diagnostics, EphemeralResource, Failed,
+    Field, Function, Object, Path, Plan, Provider, Resource, Saved, SetOf, Timeouts, async_trait,
+    choices, duration, model,
 };
 
 choices! {
@@ -380,7 +385,8 @@ model! {
     }
 }
 
-struct Toy(Directory);
+#[derive(Default)]
+pub(crate) struct Toy(Directory);
 
 #[async_trait]
 impl Provider for Toy {
@@ -396,6 +402,18 @@ impl Provider for Toy {
         vec![Arc::new(FindThings(Arc::clone(&self.0)))]
     }
 
+    fn functions(&self) -> Vec<Arc<dyn Function>> {
+        functions::all()
+    }
+
+    fn ephemerals(&self) -> Vec<Arc<dyn EphemeralResource>> {
+        vec![Arc::new(ephemeral::Tickets(Arc::clone(&self.0)))]
+    }
+
+    fn actions(&self) -> Vec<Arc<dyn Action>> {
+        vec![Arc::new(actions::Stamps(Arc::clone(&self.0)))]
+    }
+
     async fn configure(&self, _: &Context, config: &Object, _: &mut Diagnostics) {
         if let Field::Known(directory) = config.at(Config::directory) {
             self.0.get_or_init(|| directory.into());
@@ -406,6 +424,6 @@ impl Provider for Toy {
 fn main() -> ExitCode {
     tfplugin::serve(
         About::new("example.com/test/toy").log_targets(&["toy"]),
-        Toy(Arc::default()),
+        Toy::default(),
     )
 }

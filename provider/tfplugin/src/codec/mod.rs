@@ -13,7 +13,7 @@ pub(crate) enum CodecError {
     #[error("malformed bytes: {0}")]
     Malformed(&'static str),
     /// The value at the path has another type.
-    #[error("expected {expected} at `{path}`")]
+    #[error("expected {expected}{}", place(path))]
     Type {
         /// Where.
         path: Path,
@@ -23,6 +23,14 @@ pub(crate) enum CodecError {
     /// An object has an attribute that the schema does not know.
     #[error("no attribute `{0}` in the schema")]
     Attribute(Path),
+}
+
+fn place(path: &Path) -> String {
+    if path.steps().is_empty() {
+        String::new()
+    } else {
+        format!(" at `{path}`")
+    }
 }
 
 impl CodecError {

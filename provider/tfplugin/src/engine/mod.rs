@@ -1,8 +1,10 @@
 //! The rules of Terraform as pure functions over schemas and values. No I/O, no provider code.
 //!
 //! [`propose`] and [`mark_unknown`] make a plan, [`replacements`] names what replaces, [`settle`] makes the state after apply,
-//! [`validate`] checks a configuration. Where the host would refuse an answer, these do not give it.
+//! [`validate`] checks a configuration, [`config_of`] makes one from a state. Where the host would refuse an answer, these do not give it.
 
+mod blocks;
+mod generate;
 mod propose;
 mod replace;
 mod settle;
@@ -10,9 +12,13 @@ mod settle;
 mod tests;
 mod validate;
 
+pub(crate) use blocks::with_empty_blocks;
+pub(crate) use generate::config_of;
 pub(crate) use propose::{mark_unknown, propose};
 pub(crate) use replace::replacements;
-pub(crate) use settle::{only_local_changes, partial, refreshed, settle, with_local_defaults};
+pub(crate) use settle::{
+    only_local_changes, partial, refreshed, settle, with_local_defaults, write_only_as_null,
+};
 pub(crate) use validate::{WriteOnly, validate};
 
 use std::collections::BTreeSet;

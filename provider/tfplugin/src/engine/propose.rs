@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::blocks;
+use crate::engine::settle::default_of;
 use crate::path::Path;
-use crate::schema::{Attribute, Nesting, OnUnknown, Schema, Shape};
+use crate::schema::{Attribute, Nesting, OnUnknown, SameIf, Schema, Shape};
 use crate::value::{Object, Value};
 
 /// What the configuration declares; elsewhere defaults; elsewhere the state's value where the provider decides; else null.
@@ -24,30 +26,99 @@ fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Va
     if a.write_only {
         return Value::Null;
     }
+    if config.is_null() && a.items.is_some() {
+        return blocks::none_of(a);
+    }
     if config.is_null() {
-        return match (&a.default, prior) {
-            (Some(default), _) => default.clone(),
+        return match (default_of(a), prior) {
+            (Some(default), _) => default,
             (None, Some(before)) if a.is_computed() => before.clone(),
             // A null of a dynamic attribute keeps its type.
             (None, _) => config.clone(),
         };
     }
-    match a.shape() {
-        Shape::Nested(nesting, inner) => over_objects(*nesting, config, prior, &|config, prior| {
-            Value::Object(propose(inner, config, prior))
-        }),
-        Shape::Plain(_) => match (&a.same_if, prior) {
-            (Some(same), Some(before))
-                if before.is_wholly_known()
-                    && !before.is_null()
-                    && config.is_wholly_known()
-                    && same(before, config) =>
-            {
-                before.clone()
-            }
-            _ => config.clone(),
-        },
+    match (a.shape(), &a.same_if, prior) {
+        (Shape::Nested(Nesting::Set, inner), _, Some(before)) => set_of(inner, config, before),
+        (Shape::Nested(nesting, inner), ..) => {
+            over_objects(*nesting, config, prior, &|config, prior| {
+                Value::Object(propose(inner, config, prior))
+            })
+        }
+        (Shape::Plain(_), Some(same), Some(before)) if means(same, before, config) => {
+            before.clone()
+        }
+        (Shape::Plain(_), ..) => config.clone(),
     }
+}
+
+/// Do state and configuration mean the same, in every element of a collection? The host takes the state's value as a whole or not at all.
+fn means(same: &SameIf, before: &Value, config: &Value) -> bool {
+    let known = |v: &Value| v.is_wholly_known() && !v.is_null();
+    if before == config {
+        return true;
+    }
+    if !known(before) || !known(config) {
+        return false;
+    }
+    if same(before, config) {
+        return true;
+    }
+    match (before, config) {
+        (Value::List(bs), Value::List(cs)) => {
+            bs.len() == cs.len() && bs.iter().zip(cs).all(|(b, c)| means(same, b, c))
+        }
+        (Value::Map(bs), Value::Map(cs)) => {
+            bs.keys().eq(cs.keys()) && bs.values().zip(cs.values()).all(|(b, c)| means(same, b, c))
+        }
+        (Value::Set(bs), Value::Set(cs)) => {
+            let partners = partners(cs, bs, |c, b| means(same, b, c));
+            bs.len() == cs.len() && partners.iter().all(Option::is_some)
+        }
+        _ => false,
+    }
+}
+
+/// Objects of a set have no place. An object that means the same as one of the state is that one; the rest is as the configuration has it.
+fn set_of(inner: &[Attribute], config: &Value, before: &Value) -> Value {
+    let Value::Set(elements) = config else {
+        return config.clone();
+    };
+    let alone = |e: &Value| match e {
+        Value::Object(o) => Value::Object(propose(inner, o, None)),
+        other => other.clone(),
+    };
+    let proposed: Vec<_> = elements.iter().map(alone).collect();
+    let same = |p: &Value, b: &Value| match (p, b) {
+        (Value::Object(p), Value::Object(b)) => propose(inner, p, Some(b)) == *b,
+        _ => false,
+    };
+    let partners = partners(&proposed, before.elements(), same);
+    let pairs = proposed.iter().zip(partners);
+    Value::set(pairs.map(|(p, partner)| partner.unwrap_or(p).clone()))
+}
+
+/// For each element its partner among `before`, each of which is given away once: an equal one first.
+fn partners<'a>(
+    elements: &[Value],
+    before: &'a [Value],
+    same: impl Fn(&Value, &Value) -> bool,
+) -> Vec<Option<&'a Value>> {
+    let mut free: Vec<_> = before.iter().map(Some).collect();
+    let mut give = |at: Option<usize>| at.and_then(|i| free.get_mut(i)).and_then(Option::take);
+    // Sets are sorted.
+    let mut found: Vec<_> = elements
+        .iter()
+        .map(|e| give(before.binary_search(e).ok()))
+        .collect();
+    for (element, partner) in elements.iter().zip(&mut found) {
+        if partner.is_none() {
+            let next = free
+                .iter()
+                .position(|f| f.is_some_and(|b| same(element, b)));
+            *partner = next.and_then(|i| free.get_mut(i)).and_then(Option::take);
+        }
+    }
+    found
 }
 
 /// Puts "known after apply" wherever the provider decides in an update.
@@ -85,7 +156,37 @@ fn mark(
         let value = mark_attribute(a, config.get(a.name()), before, planned.take(a.name()));
         planned.put(a.name(), value);
     }
+    if let Some(prior) = prior {
+        mark_dependents(attributes, config, prior, &mut planned);
+    }
     planned
+}
+
+/// Values that the provider decides and that follow from others: unknown where one of these changes, and so on until nothing follows.
+fn mark_dependents(
+    attributes: &[Attribute],
+    config: &Object,
+    prior: &Object,
+    planned: &mut Object,
+) {
+    let decided = |a: &&Attribute| config.get(a.name()).is_null() && a.default.is_none();
+    let dependents = attributes.iter().filter(decided);
+    let mut waiting: Vec<_> = dependents
+        .filter_map(|a| Some((a.name(), a.depends_on.as_deref()?)))
+        .collect();
+    loop {
+        let before = waiting.len();
+        waiting.retain(|(name, needs)| {
+            let changed = needs.iter().any(|n| prior.get(n) != planned.get(n));
+            if changed {
+                planned.put(*name, Value::Unknown);
+            }
+            !changed
+        });
+        if waiting.len() == before {
+            return;
+        }
+    }
 }
 
 fn mark_attribute(a: &Attribute, config: &Value, prior: Option<&Value>, planned: Value) -> Value {
@@ -94,7 +195,8 @@ fn mark_attribute(a: &Attribute, config: &Value, prior: Option<&Value>, planned:
     }
     if config.is_null() {
         let decided = a.is_computed() && a.default.is_none();
-        let kept = a.on_unknown == OnUnknown::KeepState && prior.is_some();
+        let waits = a.on_unknown == OnUnknown::KeepState || a.depends_on.is_some();
+        let kept = waits && prior.is_some();
         return if decided && !kept {
             Value::Unknown
         } else {
@@ -137,7 +239,7 @@ fn mark_nested(
 }
 
 /// Rebuilds a nested value object by object, each with the state's object of the same place.
-fn over_objects(
+pub(super) fn over_objects(
     nesting: Nesting,
     config: &Value,
     prior: Option<&Value>,
@@ -160,6 +262,7 @@ fn over_objects(
                     .collect(),
             )
         }
+        // Elements of a set have no place; whoever knows their partners does not come here.
         (Nesting::Set, Value::Set(es)) => Value::set(es.iter().map(|e| one(e, None))),
         (Nesting::Map, Value::Map(es)) => {
             let empty = BTreeMap::new();

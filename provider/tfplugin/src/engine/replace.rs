@@ -58,6 +58,10 @@ fn attribute(a: &Attribute, path: Path, values: &[Value; 3], found: &mut BTreeSe
     let Shape::Nested(nesting, inner) = a.shape() else {
         return;
     };
+    if planned.is_unknown() {
+        open_object(inner, path, found);
+        return;
+    }
     match nesting {
         Nesting::Single => nested(inner, &path, values, found),
         Nesting::List => {
@@ -93,7 +97,7 @@ fn attribute(a: &Attribute, path: Path, values: &[Value; 3], found: &mut BTreeSe
         }
         // An element of a set has no path: a change of one is a change of the set.
         Nesting::Set => {
-            if inner.iter().any(|i| !matches!(i.replace, Replace::Never)) {
+            if inner.iter().any(may_replace) {
                 found.insert(path);
             }
         }
@@ -102,7 +106,22 @@ fn attribute(a: &Attribute, path: Path, values: &[Value; 3], found: &mut BTreeSe
 
 /// An object that is not there has null attributes.
 fn nested(inner: &[Attribute], at: &Path, values: &[Value; 3], found: &mut BTreeSet<Path>) {
+    if values[2].is_unknown() {
+        open_object(inner, at.clone(), found);
+        return;
+    }
     let empty = Object::new();
     let [config, prior, planned] = values.each_ref().map(|v| v.as_object().unwrap_or(&empty));
     objects(inner, at, [config, prior, planned], found);
+}
+
+/// An object that is unknown may turn out to hold a reason, and the plan that is made again at apply can no longer become a replacement.
+fn open_object(inner: &[Attribute], at: Path, found: &mut BTreeSet<Path>) {
+    if inner.iter().any(may_replace) {
+        found.insert(at);
+    }
+}
+
+fn may_replace(a: &Attribute) -> bool {
+    !a.write_only && (!matches!(a.replace, Replace::Never) || a.nested().iter().any(may_replace))
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::engine::blocks::with_empty_blocks;
 use crate::path::Path;
 use crate::schema::{Attribute, Shape};
 use crate::value::{Object, Value};
@@ -42,7 +43,7 @@ fn object(
         };
         (a.name().to_owned(), value)
     };
-    attributes.iter().map(one).collect()
+    with_empty_blocks(attributes, attributes.iter().map(one).collect())
 }
 
 fn attribute(
@@ -163,7 +164,7 @@ pub(crate) fn partial(
             write_only_as_null(a, value).unknown_as_null(),
         )
     };
-    attributes.iter().map(one).collect()
+    with_empty_blocks(attributes, attributes.iter().map(one).collect())
 }
 
 /// A state that a refresh or an import found. What only the state knows is kept from `before`.
@@ -185,17 +186,23 @@ pub(crate) fn refreshed(
             without_unknown(a, &Path::attribute(a.name()), value, found),
         )
     };
-    attributes.iter().map(one).collect()
+    with_empty_blocks(attributes, attributes.iter().map(one).collect())
 }
 
 /// An imported state has the defaults of what only the state knows, so that the first plan has nothing to change there.
 pub(crate) fn with_local_defaults(attributes: &[Attribute], mut state: Object) -> Object {
     for a in attributes.iter().filter(|a| a.local) {
-        if let (true, Some(default)) = (state.get(a.name()).is_null(), &a.default) {
-            state.put(a.name(), default.clone());
+        if let (true, Some(default)) = (state.get(a.name()).is_null(), default_of(a)) {
+            state.put(a.name(), default);
         }
     }
     state
+}
+
+/// What an attribute is where the configuration leaves it out.
+pub(super) fn default_of(a: &Attribute) -> Option<Value> {
+    let default = a.default.clone()?;
+    Some(write_only_as_null(a, default))
 }
 
 /// Do plan and state differ in nothing but what only the state knows? Then there is nothing to do outside.
@@ -210,7 +217,8 @@ pub(crate) fn only_local_changes(
         && Value::Object(planned.clone()).is_wholly_known()
 }
 
-fn write_only_as_null(a: &Attribute, value: Value) -> Value {
+/// The value of an attribute, or of an element of it, without what is write-only inside.
+pub(crate) fn write_only_as_null(a: &Attribute, value: Value) -> Value {
     if a.write_only {
         return Value::Null;
     }

@@ -1,8 +1,11 @@
 //! Checks of a configuration, offline. All problems are collected.
 
+use std::borrow::Cow;
+
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::engine::propose;
 use crate::path::Path;
-use crate::schema::{Attribute, Nesting, Rule, Schema, Shape};
+use crate::schema::{Attribute, Items, Nesting, Rule, Schema, Shape};
 use crate::value::{Object, Type, Value};
 
 /// Does the host know write-only attributes?
@@ -26,8 +29,9 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn object(&mut self, attributes: &[Attribute], rules: &[Rule], object: &Object, at: &Path) {
+        let seen = as_rules_see(attributes, object);
         for rule in rules {
-            rule.check(object, at, self.found);
+            rule.check(&seen, at, self.found);
         }
         for a in attributes {
             self.attribute(a, object.get(a.name()), &at.clone().attr(a.name()));
@@ -35,6 +39,9 @@ impl Check<'_> {
     }
 
     fn attribute(&mut self, a: &Attribute, value: &Value, at: &Path) {
+        if let Some(items) = a.items {
+            self.count(items, value, at);
+        }
         if value.is_null() {
             return;
         }
@@ -55,7 +62,49 @@ impl Check<'_> {
         }
         if let Shape::Nested(nesting, inner) = a.shape() {
             self.nested(*nesting, a, inner, value, at);
+            self.collapse(inner, value, at);
         }
+    }
+
+    /// The host counts the elements of a set, and a default may make two of them one.
+    fn collapse(&mut self, inner: &[Attribute], value: &Value, at: &Path) {
+        let Value::Set(elements) = value else { return };
+        let filled = elements.iter().map(|e| match e {
+            Value::Object(o) => Value::Object(propose(inner, o, None)),
+            open => open.clone(),
+        });
+        if Value::set(filled).elements().len() < elements.len() {
+            self.found.push(
+                Diagnostic::error("Elements become equal")
+                    .detail(format!(
+                        "Two elements of `{at}` are the same once defaults are filled in."
+                    ))
+                    .hint("remove the one that says less")
+                    .at(at.clone()),
+            );
+        }
+    }
+
+    /// Counted here, too: a host sees a block with an unknown `for_each` as one.
+    fn count(&mut self, items: Items, value: &Value, at: &Path) {
+        let count = match value {
+            Value::Unknown => return,
+            Value::Object(_) => 1,
+            value => u64::try_from(value.elements().len()).unwrap_or(u64::MAX),
+        };
+        let (summary, limit, hint) = match items.max {
+            Some(max) if count > max => ("Too many blocks", format!("at most {max}"), "remove"),
+            _ if count < items.min => ("Too few blocks", format!("at least {}", items.min), "add"),
+            _ => return,
+        };
+        self.found.push(
+            Diagnostic::error(summary)
+                .detail(format!(
+                    "There must be {limit} `{at}` blocks, and there are {count}."
+                ))
+                .hint(format!("{hint} `{at}` blocks"))
+                .at(at.clone()),
+        );
     }
 
     fn validators(&mut self, a: &Attribute, value: &Value, at: &Path) {
@@ -121,4 +170,17 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// To a rule, blocks that are not there are not set.
+fn as_rules_see<'a>(attributes: &[Attribute], object: &'a Object) -> Cow<'a, Object> {
+    let empty = |a: &&Attribute| {
+        let value = object.get(a.name());
+        a.items.is_some() && matches!(value, Value::List(es) | Value::Set(es) if es.is_empty())
+    };
+    let mut seen = Cow::Borrowed(object);
+    for a in attributes.iter().filter(empty) {
+        seen.to_mut().put(a.name(), Value::Null);
+    }
+    seen
 }

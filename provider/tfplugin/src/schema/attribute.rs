@@ -44,7 +44,16 @@ pub(crate) enum Replace {
     If(ReplaceIf),
 }
 
-/// An attribute of a schema.
+/// How many blocks there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Items {
+    /// At least so many.
+    pub min: u64,
+    /// At most so many; none: no limit.
+    pub max: Option<u64>,
+}
+
+/// An attribute of a schema, or a nested block.
 #[derive(Clone)]
 pub struct Attribute {
     name: Cow<'static, str>,
@@ -61,6 +70,8 @@ pub struct Attribute {
     pub(crate) same_if: Option<SameIf>,
     pub(crate) validators: Vec<Validator>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) depends_on: Option<Vec<String>>,
+    pub(crate) items: Option<Items>,
 }
 
 /// The configuration must set it.
@@ -85,6 +96,16 @@ pub fn computed() -> Attribute {
 #[must_use]
 pub fn optional_computed() -> Attribute {
     Attribute::blank(Presence::OptionalComputed)
+}
+
+/// A nested block, as older schemas have them: `disk { … }` where a nested attribute is `disk = { … }`. Its type is a model (one block),
+/// a `Vec` of models or a [`SetOf`](crate::SetOf) them. Nested attributes say more (null, computed, maps): take those for new schemas.
+#[must_use]
+pub fn block() -> Attribute {
+    Attribute {
+        items: Some(Items::default()),
+        ..Attribute::blank(Presence::Optional)
+    }
 }
 
 impl Attribute {
@@ -164,6 +185,28 @@ impl Attribute {
         self
     }
 
+    /// Where the provider decides the value, it is "known after apply" in an update only if one of these attributes, beside this one,
+    /// changes. (Without this and [`Self::use_state_for_unknown`] it is in every update.)
+    #[must_use]
+    pub fn depends_on<const N: usize>(mut self, names: [&str; N]) -> Self {
+        self.depends_on = Some(names.into_iter().map(str::to_owned).collect());
+        self
+    }
+
+    /// At least so many blocks; one makes a single block required. For [`block`]s.
+    #[must_use]
+    pub fn min_items(mut self, min: u64) -> Self {
+        self.items.get_or_insert_default().min = min;
+        self
+    }
+
+    /// At most so many blocks. For [`block`]s.
+    #[must_use]
+    pub fn max_items(mut self, max: u64) -> Self {
+        self.items.get_or_insert_default().max = Some(max);
+        self
+    }
+
     /// A declared change replaces the resource.
     #[must_use]
     pub fn requires_replace(mut self) -> Self {
@@ -181,7 +224,8 @@ impl Attribute {
         self
     }
 
-    /// Where `same(state, configuration)`, the plan keeps the state's way of writing the value. For known values only.
+    /// Where `same(state, configuration)`, the plan keeps the state's way of writing the value. For known values only; see
+    /// [`same`](crate::schema::same). In a collection every element must be the same as its partner.
     #[must_use]
     pub fn same_if(
         mut self,
@@ -203,6 +247,12 @@ impl Attribute {
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
+    }
+
+    /// How many blocks there may be; none where it is an attribute.
+    #[must_use]
+    pub fn items(&self) -> Option<Items> {
+        self.items
     }
 
     /// As HCL writes it.
@@ -272,6 +322,11 @@ impl Attribute {
         text
     }
 
+    /// May a change of it replace the resource?
+    pub(crate) fn replaces(&self) -> bool {
+        !matches!(self.replace, Replace::Never)
+    }
+
     pub(crate) fn nested(&self) -> &[Self] {
         match &self.shape {
             Shape::Nested(_, attributes) => attributes,
@@ -295,6 +350,8 @@ impl Attribute {
             same_if: None,
             validators: Vec::new(),
             rules: Vec::new(),
+            depends_on: None,
+            items: None,
         }
     }
 }
@@ -311,7 +368,7 @@ impl fmt::Debug for Attribute {
 }
 
 /// Lines of a documentation comment as one paragraph, empty lines kept as breaks.
-fn joined(comment: &str) -> String {
+pub(crate) fn joined(comment: &str) -> String {
     let lines = comment.lines().map(str::trim);
     let mut text = String::new();
     for line in lines {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::Name;
 use crate::path::Path;
-use crate::schema::{Attribute, Nesting, OnUnknown, Presence, Rule, Schema, Shape};
+use crate::schema::{Attribute, Items, Nesting, OnUnknown, Presence, Rule, Schema, Shape};
 use crate::timeouts::Timeouts;
 use crate::value::Type;
 
@@ -82,12 +82,8 @@ fn attributes(all: &[Attribute], at: &Path, within: Within, found: &mut Vec<Sche
                 found.push(mistake(&path, what));
             }
         };
-        let mut letters = a.name().chars();
         say(
-            !letters
-                .next()
-                .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
-                || !letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+            !is_name(a.name()),
             "a name is made of lower-case letters, digits and underscores",
         );
         say(
@@ -103,6 +99,26 @@ fn attributes(all: &[Attribute], at: &Path, within: Within, found: &mut Vec<Sche
             "use_state_for_unknown is for values that the provider sets",
         );
         say(
+            a.on_unknown == OnUnknown::KeepState && a.depends_on.is_some(),
+            "use_state_for_unknown and depends_on exclude one another",
+        );
+        let needs = a.depends_on.as_deref().unwrap_or_default();
+        say(
+            !needs.is_empty() && (!a.is_computed() || a.default.is_some()),
+            "depends_on is for values that the provider decides",
+        );
+        for need in needs {
+            let known = all.iter().find(|b| b.name() == need);
+            say(
+                known.is_none(),
+                "depends_on names an attribute that does not exist",
+            );
+            say(
+                known.is_some_and(|b| b.write_only || b.local),
+                "depends_on names an attribute whose changes a plan does not show",
+            );
+        }
+        say(
             within == Within::Set && a.is_computed() && a.default.is_none(),
             "an element of a set has no identity that a computed value could follow; use a list or a map",
         );
@@ -110,11 +126,53 @@ fn attributes(all: &[Attribute], at: &Path, within: Within, found: &mut Vec<Sche
     }
 }
 
+fn block(a: &Attribute, items: Items, path: &Path, found: &mut Vec<SchemaMistake>) {
+    let mut say = |wrong: bool, what| {
+        if wrong {
+            found.push(mistake(path, what));
+        }
+    };
+    let single = matches!(a.shape(), Shape::Nested(Nesting::Single, _));
+    let max = items.max.unwrap_or(u64::MAX);
+    say(
+        !matches!(
+            a.shape(),
+            Shape::Nested(Nesting::Single | Nesting::List | Nesting::Set, _)
+        ),
+        "a block is a model, a Vec of models or a SetOf models",
+    );
+    say(
+        a.presence() != Presence::Optional || a.sensitive || a.write_only,
+        "a block is neither required, computed, sensitive nor write-only; its attributes may be, and it has min_items",
+    );
+    say(
+        items.min > max || max == 0,
+        "there is no number of blocks between min_items and max_items",
+    );
+    say(
+        single && (items.min > 1 || items.max.is_some_and(|m| m > 1)),
+        "a single block is there once or not at all",
+    );
+    say(
+        contains_dynamic(&Type::list(a.shape().ty())),
+        "a block holds no dynamic type",
+    );
+}
+
 fn nested(a: &Attribute, path: &Path, within: Within, found: &mut Vec<SchemaMistake>) {
+    if let Some(items) = a.items {
+        block(a, items, path, found);
+    }
     match a.shape() {
         Shape::Nested(nesting, inner) => {
             if inner.is_empty() {
                 found.push(mistake(path, "a nested attribute has attributes"));
+            }
+            if a.items.is_none() && inner.iter().any(|i| i.items.is_some()) {
+                found.push(mistake(
+                    path,
+                    "blocks are in blocks only; a nested attribute holds attributes",
+                ));
             }
             let below = match (a.presence(), nesting) {
                 (Presence::Computed, _) => Within::Computed,
@@ -135,6 +193,15 @@ fn nested(a: &Attribute, path: &Path, within: Within, found: &mut Vec<SchemaMist
     }
 }
 
+/// Is it a name as HCL writes it by custom?
+pub(crate) fn is_name(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+        && letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
 fn rules(rules: &[Rule], all: &[Attribute], at: &Path, found: &mut Vec<SchemaMistake>) {
     for name in rules.iter().flat_map(Rule::names) {
         if !all.iter().any(|a| a.name() == name) {
@@ -146,7 +213,7 @@ fn rules(rules: &[Rule], all: &[Attribute], at: &Path, found: &mut Vec<SchemaMis
     }
 }
 
-fn contains_dynamic(ty: &Type) -> bool {
+pub(crate) fn contains_dynamic(ty: &Type) -> bool {
     fn dynamic(ty: &Type) -> bool {
         *ty == Type::Dynamic || contains_dynamic(ty)
     }

@@ -1,15 +1,20 @@
 //! Schemas: what a block may hold, and what a plan does with each attribute.
 //!
-//! Attributes only; the older nested blocks of the protocol are deliberately absent, nested attributes say more.
+//! Attributes, nested attributes, and the older nested blocks for providers that mirror old schemas.
 
 mod attribute;
 mod check;
 mod rule;
+pub mod same;
 pub mod validators;
 
-pub use attribute::{Attribute, Presence, computed, optional, optional_computed, required};
-pub(crate) use attribute::{OnUnknown, Replace};
+pub(crate) use attribute::joined;
+pub use attribute::{
+    Attribute, Items, Presence, block, computed, optional, optional_computed, required,
+};
+pub(crate) use attribute::{OnUnknown, Replace, SameIf};
 pub use check::SchemaMistake;
+pub(crate) use check::{contains_dynamic, is_name};
 pub use rule::Rule;
 pub use validators::Validator;
 

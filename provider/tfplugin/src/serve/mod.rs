@@ -31,6 +31,9 @@ const MESSAGE_MAX_BYTES: usize = i32::MAX as usize;
 /// Answers that are on their way when the host says shutdown.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// Hosts kill a plugin two seconds after they have asked it to end.
+const FAREWELL_MAX: Duration = Duration::from_millis(1_600);
+
 /// How often a plugin looks whether its host is still there.
 const HOST_CHECK: Duration = Duration::from_secs(5);
 
@@ -173,7 +176,7 @@ async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result
             (socket, None, AfterStop::Resume)
         }
     };
-    let service = ProviderServer::new(Service::new(runtime, after_stop))
+    let service = ProviderServer::new(Service::new(Arc::clone(&runtime), after_stop))
         .max_decoding_message_size(MESSAGE_MAX_BYTES)
         .max_encoding_message_size(MESSAGE_MAX_BYTES);
     // A debugged process outlives each host that attaches, whatever that host asks for.
@@ -196,6 +199,8 @@ async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result
         // Requests that do not end are not waited for.
         () = async { end.cancelled().await; tokio::time::sleep(LAST_WORDS).await } => {}
     }
+    // Late is as bad as never.
+    let _ = tokio::time::timeout(FAREWELL_MAX, runtime.close_forgotten()).await;
     Ok(())
 }
 

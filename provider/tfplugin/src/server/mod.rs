@@ -1,11 +1,20 @@
 //! The protocol's `Provider` service: messages in, [`Runtime`] calls, messages out. No decision is made here.
 
+mod actions;
+mod ephemeral;
+mod functions;
+mod generate;
+mod identity;
+mod list;
+mod managed;
+mod metadata;
+mod moving;
 mod plugin;
 mod wire;
 
 pub(crate) use plugin::{Broker, Controller, Stdio};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metal_proto::tfplugin6 as pb;
@@ -13,14 +22,11 @@ use pb::provider_server::Provider as Protocol;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use crate::codec::json;
 use crate::context::{AfterStop, Host};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::Diagnostic;
 use crate::engine::WriteOnly;
-use crate::runtime::{Applied, Runtime};
-use crate::schema::Schema;
-use crate::value::{Object, Type, Value};
-use wire::Block;
+use crate::runtime::Runtime;
+use crate::value::Type;
 
 /// The service.
 pub(crate) struct Service {
@@ -28,6 +34,8 @@ pub(crate) struct Service {
     after_stop: AfterStop,
     provider_type: Type,
     resource_types: BTreeMap<&'static str, Type>,
+    identity_types: BTreeMap<&'static str, Type>,
+    list_types: BTreeMap<&'static str, Type>,
     data_source_types: BTreeMap<&'static str, Type>,
 }
 
@@ -42,6 +50,11 @@ impl Service {
                 .resource_schemas()
                 .map(|(n, s)| (n, s.ty()))
                 .collect(),
+            identity_types: runtime
+                .identity_schemas()
+                .map(|(n, s)| (n, s.ty()))
+                .collect(),
+            list_types: runtime.list_schemas().map(|(n, s)| (n, s.ty())).collect(),
             data_source_types: runtime
                 .data_source_schemas()
                 .map(|(n, s)| (n, s.ty()))
@@ -55,120 +68,14 @@ impl Service {
         Ok(&self.resource_types[name])
     }
 
+    fn list_type(&self, name: &str) -> Result<&Type, Diagnostic> {
+        self.runtime.list_schema(name)?;
+        Ok(&self.list_types[name])
+    }
+
     fn data_source_type(&self, name: &str) -> Result<&Type, Diagnostic> {
         self.runtime.data_source_schema(name)?;
         Ok(&self.data_source_types[name])
-    }
-
-    async fn plan(
-        &self,
-        m: pb::plan_resource_change::Request,
-    ) -> Result<pb::plan_resource_change::Response, Diagnostic> {
-        let ty = self.resource_type(&m.type_name)?;
-        let prior = wire::read(m.prior_state.as_ref(), ty)?;
-        // A proposal of null is a deletion; otherwise the engine makes its own from configuration and state.
-        let proposed = wire::read(m.proposed_new_state.as_ref(), ty)?;
-        let config = match proposed {
-            None => None,
-            Some(_) => Some(wire::read(m.config.as_ref(), ty)?.unwrap_or_default()),
-        };
-        let planned = self
-            .runtime
-            .plan(&m.type_name, prior, config, &m.prior_private)
-            .await;
-        Ok(pb::plan_resource_change::Response {
-            planned_state: Some(wire::write(planned.state, ty)?),
-            requires_replace: planned.replace.iter().map(wire::path).collect(),
-            planned_private: planned.private,
-            diagnostics: wire::diagnostics(planned.diagnostics),
-        })
-    }
-
-    async fn apply(
-        &self,
-        m: pb::apply_resource_change::Request,
-    ) -> Result<pb::apply_resource_change::Response, Diagnostic> {
-        let ty = self.resource_type(&m.type_name)?;
-        let prior = wire::read(m.prior_state.as_ref(), ty)?;
-        let planned = wire::read(m.planned_state.as_ref(), ty)?;
-        let config = wire::read(m.config.as_ref(), ty)?;
-        let done = self
-            .runtime
-            .apply(&m.type_name, prior, planned, config, &m.planned_private)
-            .await;
-        let (state, diagnostics) = written(done.state, ty, done.diagnostics);
-        Ok(pb::apply_resource_change::Response {
-            new_state: state,
-            private: done.private,
-            diagnostics: wire::diagnostics(diagnostics),
-        })
-    }
-
-    async fn read(
-        &self,
-        m: pb::read_resource::Request,
-    ) -> Result<pb::read_resource::Response, Diagnostic> {
-        let ty = self.resource_type(&m.type_name)?;
-        let Some(state) = wire::read(m.current_state.as_ref(), ty)? else {
-            return Ok(pb::read_resource::Response {
-                new_state: m.current_state,
-                ..Default::default()
-            });
-        };
-        let done = self.runtime.read(&m.type_name, state, &m.private).await;
-        Ok(pb::read_resource::Response {
-            new_state: Some(wire::write(done.state, ty)?),
-            private: done.private,
-            diagnostics: wire::diagnostics(done.diagnostics),
-        })
-    }
-
-    async fn import(
-        &self,
-        m: &pb::import_resource_state::Request,
-    ) -> Result<pb::import_resource_state::Response, Diagnostic> {
-        let ty = self.resource_type(&m.type_name)?;
-        let Applied {
-            state,
-            private,
-            diagnostics,
-        } = self.runtime.import(&m.type_name, &m.id).await;
-        let mut imported_resources = Vec::new();
-        if let Some(state) = state {
-            imported_resources.push(pb::import_resource_state::ImportedResource {
-                type_name: m.type_name.clone(),
-                state: Some(wire::write(Some(state), ty)?),
-                private,
-            });
-        }
-        Ok(pb::import_resource_state::Response {
-            imported_resources,
-            diagnostics: wire::diagnostics(diagnostics),
-        })
-    }
-
-    fn upgrade(
-        &self,
-        m: pb::upgrade_resource_state::Request,
-    ) -> Result<pb::DynamicValue, Diagnostic> {
-        let ty = self.resource_type(&m.type_name)?;
-        let raw = m.raw_state.unwrap_or_default();
-        if raw.json.is_empty() {
-            return Err(Diagnostic::error("State is too old")
-                .detail(format!(
-                    "The state of `{}` is in the form of Terraform 0.11.",
-                    m.type_name
-                ))
-                .hint("apply once with Terraform 0.12 or later"));
-        }
-        let text = self.runtime.upgrade(&m.type_name, m.version, raw.json)?;
-        match json::from_bytes(&text, ty) {
-            Ok(Value::Object(state)) => wire::write(Some(state), ty),
-            Ok(_) => wire::write(None, ty),
-            Err(error) => Err(Diagnostic::error("State cannot be read")
-                .detail(format!("The stored state of `{}` does not fit its schema: {error}.", m.type_name))
-                .hint("restore the state from a backup, or remove the resource from the state and import it again")),
-        }
     }
 
     async fn data(
@@ -177,67 +84,16 @@ impl Service {
     ) -> Result<pb::read_data_source::Response, Diagnostic> {
         let ty = self.data_source_type(&m.type_name)?;
         let config = wire::read(m.config.as_ref(), ty)?.unwrap_or_default();
-        let done = self.runtime.read_data_source(&m.type_name, config).await;
+        let deferrals = managed::deferrals(m.client_capabilities.as_ref());
+        let done = self
+            .runtime
+            .read_data_source_for(&m.type_name, config, deferrals)
+            .await;
         Ok(pb::read_data_source::Response {
             state: Some(wire::write(done.state, ty)?),
             diagnostics: wire::diagnostics(done.diagnostics),
+            deferred: done.deferred.map(managed::deferred),
         })
-    }
-
-    fn schemas(&self) -> pb::get_provider_schema::Response {
-        let stored = |(name, schema): (&'static str, &Schema)| {
-            (name.to_owned(), wire::schema(schema, Block::Stored))
-        };
-        pb::get_provider_schema::Response {
-            provider: Some(wire::schema(self.runtime.schema(), Block::Provider)),
-            resource_schemas: self
-                .runtime
-                .resource_schemas()
-                .map(stored)
-                .collect::<HashMap<_, _>>(),
-            data_source_schemas: self
-                .runtime
-                .data_source_schemas()
-                .map(stored)
-                .collect::<HashMap<_, _>>(),
-            diagnostics: wire::diagnostics(self.mistakes()),
-            server_capabilities: Some(capabilities()),
-        }
-    }
-
-    fn mistakes(&self) -> Diagnostics {
-        let mut found = Diagnostics::new();
-        found.extend(
-            self.runtime
-                .mistakes()
-                .iter()
-                .cloned()
-                .map(Diagnostic::provider_bug),
-        );
-        found
-    }
-}
-
-fn capabilities() -> pb::ServerCapabilities {
-    pb::ServerCapabilities {
-        plan_destroy: true,
-        get_provider_schema_optional: true,
-        move_resource_state: false,
-    }
-}
-
-/// What exists must reach the state even if some value of it cannot be written.
-fn written(
-    state: Option<Object>,
-    ty: &Type,
-    mut diagnostics: Diagnostics,
-) -> (Option<pb::DynamicValue>, Diagnostics) {
-    match wire::write(state.clone(), ty) {
-        Ok(value) => (Some(value), diagnostics),
-        Err(mistake) => {
-            diagnostics.push(mistake);
-            (state.map(|s| wire::write_what_fits(s, ty)), diagnostics)
-        }
     }
 }
 
@@ -261,18 +117,7 @@ impl Protocol for Service {
         &self,
         _: Request<pb::get_metadata::Request>,
     ) -> Answer<pb::get_metadata::Response> {
-        let resource = |(name, _): (&str, _)| pb::get_metadata::ResourceMetadata {
-            type_name: name.to_owned(),
-        };
-        let data = |(name, _): (&str, _)| pb::get_metadata::DataSourceMetadata {
-            type_name: name.to_owned(),
-        };
-        Ok(Response::new(pb::get_metadata::Response {
-            server_capabilities: Some(capabilities()),
-            diagnostics: wire::diagnostics(self.mistakes()),
-            resources: self.runtime.resource_schemas().map(resource).collect(),
-            data_sources: self.runtime.data_source_schemas().map(data).collect(),
-        }))
+        Ok(Response::new(self.metadata()))
     }
 
     async fn get_provider_schema(
@@ -349,17 +194,7 @@ impl Protocol for Service {
         &self,
         request: Request<pb::upgrade_resource_state::Request>,
     ) -> Answer<pb::upgrade_resource_state::Response> {
-        let response = match self.upgrade(request.into_inner()) {
-            Ok(state) => pb::upgrade_resource_state::Response {
-                upgraded_state: Some(state),
-                diagnostics: Vec::new(),
-            },
-            Err(why) => pb::upgrade_resource_state::Response {
-                upgraded_state: None,
-                diagnostics: one(why),
-            },
-        };
-        Ok(Response::new(response))
+        Ok(Response::new(self.upgrade(request.into_inner()).await))
     }
 
     async fn configure_provider(
@@ -367,6 +202,7 @@ impl Protocol for Service {
         request: Request<pb::configure_provider::Request>,
     ) -> Answer<pb::configure_provider::Response> {
         let m = request.into_inner();
+        let deferrals = managed::deferrals(m.client_capabilities.as_ref());
         let diagnostics = match wire::read(m.config.as_ref(), &self.provider_type) {
             Ok(config) => {
                 let host = Host {
@@ -374,7 +210,7 @@ impl Protocol for Service {
                 };
                 wire::diagnostics(
                     self.runtime
-                        .configure(host, &config.unwrap_or_default())
+                        .configure_for(host, &config.unwrap_or_default(), deferrals)
                         .await,
                 )
             }
@@ -390,17 +226,18 @@ impl Protocol for Service {
         request: Request<pb::read_resource::Request>,
     ) -> Answer<pb::read_resource::Response> {
         let m = request.into_inner();
-        let (span, before, private) = (
-            tracing::debug_span!("read", tf_resource_type = m.type_name),
-            m.current_state.clone(),
-            m.private.clone(),
-        );
+        let span = tracing::debug_span!("read", tf_resource_type = m.type_name);
+        let before = pb::read_resource::Response {
+            new_state: m.current_state.clone(),
+            private: m.private.clone(),
+            new_identity: m.current_identity.clone(),
+            ..Default::default()
+        };
         let done = self.read(m).instrument(span).await;
         Ok(Response::new(done.unwrap_or_else(|why| {
             pb::read_resource::Response {
-                new_state: before,
-                private,
                 diagnostics: one(why),
+                ..before
             }
         })))
     }
@@ -426,13 +263,17 @@ impl Protocol for Service {
     ) -> Answer<pb::apply_resource_change::Response> {
         let m = request.into_inner();
         let span = tracing::debug_span!("apply", tf_resource_type = m.type_name);
-        let (before, private) = (m.prior_state.clone(), m.planned_private.clone());
+        let before = pb::apply_resource_change::Response {
+            new_state: m.prior_state.clone(),
+            private: m.planned_private.clone(),
+            new_identity: m.planned_identity.clone(),
+            ..Default::default()
+        };
         let done = self.apply(m).instrument(span).await;
         Ok(Response::new(done.unwrap_or_else(|why| {
             pb::apply_resource_change::Response {
-                new_state: before,
-                private,
                 diagnostics: one(why),
+                ..before
             }
         })))
     }
@@ -441,13 +282,72 @@ impl Protocol for Service {
         &self,
         request: Request<pb::import_resource_state::Request>,
     ) -> Answer<pb::import_resource_state::Response> {
-        let done = self.import(request.get_ref()).await;
+        let done = self.import(request.into_inner()).await;
         Ok(Response::new(done.unwrap_or_else(|why| {
             pb::import_resource_state::Response {
-                imported_resources: Vec::new(),
                 diagnostics: one(why),
+                ..Default::default()
             }
         })))
+    }
+
+    async fn get_resource_identity_schemas(
+        &self,
+        _: Request<pb::get_resource_identity_schemas::Request>,
+    ) -> Answer<pb::get_resource_identity_schemas::Response> {
+        Ok(Response::new(self.identity_schemas()))
+    }
+
+    async fn upgrade_resource_identity(
+        &self,
+        request: Request<pb::upgrade_resource_identity::Request>,
+    ) -> Answer<pb::upgrade_resource_identity::Response> {
+        Ok(Response::new(
+            self.upgrade_identity(request.into_inner()).await,
+        ))
+    }
+
+    async fn move_resource_state(
+        &self,
+        request: Request<pb::move_resource_state::Request>,
+    ) -> Answer<pb::move_resource_state::Response> {
+        let done = self.moved(request.into_inner()).await;
+        Ok(Response::new(done.unwrap_or_else(|why| {
+            pb::move_resource_state::Response {
+                diagnostics: one(why),
+                ..Default::default()
+            }
+        })))
+    }
+
+    async fn generate_resource_config(
+        &self,
+        request: Request<pb::generate_resource_config::Request>,
+    ) -> Answer<pb::generate_resource_config::Response> {
+        let done = self.generated(request.get_ref());
+        Ok(Response::new(done.unwrap_or_else(|why| {
+            pb::generate_resource_config::Response {
+                diagnostics: one(why),
+                ..Default::default()
+            }
+        })))
+    }
+
+    async fn validate_list_resource_config(
+        &self,
+        request: Request<pb::validate_list_resource_config::Request>,
+    ) -> Answer<pb::validate_list_resource_config::Response> {
+        let diagnostics = self.validate_list(request.get_ref()).await;
+        Ok(Response::new(pb::validate_list_resource_config::Response {
+            diagnostics,
+        }))
+    }
+
+    async fn list_resource(
+        &self,
+        request: Request<pb::list_resource::Request>,
+    ) -> Answer<list::Events> {
+        Ok(Response::new(self.list(request.into_inner())))
     }
 
     async fn read_data_source(
@@ -458,8 +358,8 @@ impl Protocol for Service {
         let done = self.data(request.get_ref()).instrument(span).await;
         Ok(Response::new(done.unwrap_or_else(|why| {
             pb::read_data_source::Response {
-                state: None,
                 diagnostics: one(why),
+                ..Default::default()
             }
         })))
     }
@@ -473,5 +373,74 @@ impl Protocol for Service {
         Ok(Response::new(pb::stop_provider::Response {
             error: String::new(),
         }))
+    }
+
+    async fn get_functions(
+        &self,
+        _: Request<pb::get_functions::Request>,
+    ) -> Answer<pb::get_functions::Response> {
+        Ok(Response::new(pb::get_functions::Response {
+            functions: self.functions(),
+            diagnostics: wire::diagnostics(self.mistakes()),
+        }))
+    }
+
+    async fn call_function(
+        &self,
+        request: Request<pb::call_function::Request>,
+    ) -> Answer<pb::call_function::Response> {
+        Ok(Response::new(self.call(request.into_inner()).await))
+    }
+
+    async fn validate_ephemeral_resource_config(
+        &self,
+        request: Request<pb::validate_ephemeral_resource_config::Request>,
+    ) -> Answer<pb::validate_ephemeral_resource_config::Response> {
+        let m = request.into_inner();
+        Ok(Response::new(self.validate_ephemeral(m).await))
+    }
+
+    async fn open_ephemeral_resource(
+        &self,
+        request: Request<pb::open_ephemeral_resource::Request>,
+    ) -> Answer<pb::open_ephemeral_resource::Response> {
+        Ok(Response::new(self.open(request.into_inner()).await))
+    }
+
+    async fn renew_ephemeral_resource(
+        &self,
+        request: Request<pb::renew_ephemeral_resource::Request>,
+    ) -> Answer<pb::renew_ephemeral_resource::Response> {
+        Ok(Response::new(self.renew(request.into_inner()).await))
+    }
+
+    async fn close_ephemeral_resource(
+        &self,
+        request: Request<pb::close_ephemeral_resource::Request>,
+    ) -> Answer<pb::close_ephemeral_resource::Response> {
+        Ok(Response::new(self.close(request.into_inner()).await))
+    }
+
+    async fn validate_action_config(
+        &self,
+        request: Request<pb::validate_action_config::Request>,
+    ) -> Answer<pb::validate_action_config::Response> {
+        let m = request.into_inner();
+        Ok(Response::new(self.validate_action(m).await))
+    }
+
+    async fn plan_action(
+        &self,
+        request: Request<pb::plan_action::Request>,
+    ) -> Answer<pb::plan_action::Response> {
+        let m = request.into_inner();
+        Ok(Response::new(self.planned_action(m).await))
+    }
+
+    async fn invoke_action(
+        &self,
+        request: Request<pb::invoke_action::Request>,
+    ) -> Answer<actions::Events> {
+        Ok(Response::new(self.invoke(request.into_inner())))
     }
 }

@@ -25,11 +25,8 @@ pub(super) fn schema(schema: &Schema, block: Block) -> pb::Schema {
         version: schema.version,
         block: Some(pb::schema::Block {
             version: schema.version,
-            attributes: schema
-                .attributes
-                .iter()
-                .map(|a| attribute(a, block))
-                .collect(),
+            attributes: attributes(&schema.attributes, block),
+            block_types: blocks(&schema.attributes, block),
             description: match &schema.deprecated {
                 Some(instead) => format!("{}\n\n**Deprecated:** {instead}", schema.description),
                 None => schema.description.clone(),
@@ -38,6 +35,50 @@ pub(super) fn schema(schema: &Schema, block: Block) -> pb::Schema {
             deprecated: schema.deprecated.is_some(),
         }),
     }
+}
+
+fn attributes(all: &[Attribute], block: Block) -> Vec<pb::schema::Attribute> {
+    let plain = all.iter().filter(|a| a.items().is_none());
+    plain.map(|a| attribute(a, block)).collect()
+}
+
+fn blocks(all: &[Attribute], block: Block) -> Vec<pb::schema::NestedBlock> {
+    let one = |a: &Attribute| {
+        let items = a.items()?;
+        let (nesting, inner) = match a.shape() {
+            Shape::Nested(nesting, inner) => (*nesting, inner.as_slice()),
+            // A mistake that is told in place of the schemas.
+            Shape::Plain(_) => (Nesting::Single, &[][..]),
+        };
+        let mode = match nesting {
+            Nesting::Single => pb::schema::nested_block::NestingMode::Single,
+            Nesting::List => pb::schema::nested_block::NestingMode::List,
+            Nesting::Set => pb::schema::nested_block::NestingMode::Set,
+            Nesting::Map => pb::schema::nested_block::NestingMode::Map,
+        };
+        // Hosts want both numbers of a single block to be the same.
+        let max = if nesting == Nesting::Single {
+            items.min
+        } else {
+            items.max.unwrap_or(0)
+        };
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Some(pb::schema::NestedBlock {
+            type_name: a.name().to_owned(),
+            block: Some(pb::schema::Block {
+                version: 0,
+                attributes: attributes(inner, block),
+                block_types: blocks(inner, block),
+                description: a.description(),
+                description_kind: pb::StringKind::Markdown.into(),
+                deprecated: a.deprecated.is_some(),
+            }),
+            nesting: mode.into(),
+            min_items: number(items.min),
+            max_items: number(max),
+        })
+    };
+    all.iter().filter_map(one).collect()
 }
 
 fn attribute(a: &Attribute, block: Block) -> pb::schema::Attribute {
@@ -147,8 +188,11 @@ fn unreadable(why: &str) -> Diagnostic {
 
 /// The message of an object, or of null. A value that does not fit the schema is the provider's mistake.
 pub(super) fn write(object: Option<Object>, ty: &Type) -> Result<pb::DynamicValue, Diagnostic> {
-    let value = object.map_or(Value::Null, Value::Object);
-    match msgpack::to_bytes(&value, ty) {
+    encoded(&object.map_or(Value::Null, Value::Object), ty)
+}
+
+fn encoded(value: &Value, ty: &Type) -> Result<pb::DynamicValue, Diagnostic> {
+    match msgpack::to_bytes(value, ty) {
         Ok(msgpack) => Ok(pb::DynamicValue {
             msgpack,
             json: Vec::new(),
@@ -157,6 +201,11 @@ pub(super) fn write(object: Option<Object>, ty: &Type) -> Result<pb::DynamicValu
             "A value does not fit the schema: {error}."
         ))),
     }
+}
+
+/// The message of an object that is not known at all.
+pub(super) fn write_unknown(ty: &Type) -> Result<pb::DynamicValue, Diagnostic> {
+    encoded(&Value::Unknown, ty)
 }
 
 /// The message of an object with null in place of attributes that do not fit the schema.

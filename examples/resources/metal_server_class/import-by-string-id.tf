@@ -1,0 +1,4 @@
+import {
+  to = metal_server_class.storage
+  id = "storage"
+}

@@ -1,0 +1,2 @@
+# The class's name.
+terraform import metal_server_class.storage storage

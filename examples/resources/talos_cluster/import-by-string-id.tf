@@ -1,0 +1,5 @@
+import {
+  provider = metal
+  to       = talos_cluster.lab
+  id       = "lab"
+}

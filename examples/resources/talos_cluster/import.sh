@@ -1,0 +1,2 @@
+# The cluster's name.
+terraform import talos_cluster.lab lab

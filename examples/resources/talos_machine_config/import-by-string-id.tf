@@ -1,0 +1,5 @@
+import {
+  provider = metal
+  to       = talos_machine_config.cp_0
+  id       = "lab/cp-0"
+}

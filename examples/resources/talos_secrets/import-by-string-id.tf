@@ -1,0 +1,5 @@
+import {
+  provider = metal
+  to       = talos_secrets.lab
+  id       = "lab"
+}

@@ -1,0 +1,2 @@
+# The secrets' name.
+terraform import talos_secrets.lab lab

@@ -1,0 +1,158 @@
+//! A host of the toy: one process, one connection without encryption, values as JSON.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use hyper_util::rt::TokioIo;
+use metal_proto::plugin::Empty;
+use metal_proto::plugin::grpc_controller_client::GrpcControllerClient;
+use metal_proto::tfplugin6 as pb;
+use pb::provider_client::ProviderClient;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::toy;
+
+/// The toy, configured with a directory of its own.
+pub(crate) struct Host {
+    pub(crate) provider: ProviderClient<Channel>,
+    pub(crate) channel: Channel,
+    pub(crate) things: tempfile::TempDir,
+    process: Child,
+}
+
+impl Host {
+    pub(crate) async fn start() -> Self {
+        let mut host = Self::unconfigured().await;
+        let directory = host.things.path().to_str().unwrap().to_owned();
+        let request = pb::configure_provider::Request {
+            config: json(&serde_json::json!({ "directory": directory })),
+            ..Default::default()
+        };
+        let said = host.provider.configure_provider(request).await.unwrap();
+        assert_eq!(said.into_inner().diagnostics, vec![]);
+        host
+    }
+
+    pub(crate) async fn unconfigured() -> Self {
+        let cookie = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
+        let mut process = Command::new(toy::binary())
+            .env("TF_PLUGIN_MAGIC_COOKIE", cookie)
+            .env_remove("PLUGIN_CLIENT_CERT")
+            .env_remove("TF_LOG")
+            .env_remove("TF_LOG_PROVIDER")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let socket = line.split('|').nth(3).unwrap().to_owned();
+        let channel = connect(socket).await;
+        Self {
+            provider: client(channel.clone()),
+            channel,
+            things: tempfile::tempdir().unwrap(),
+            process,
+        }
+    }
+
+    /// The names of the files that the toy made, sorted.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.things.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Asks everything in flight to end.
+    pub(crate) async fn stop(&mut self) {
+        let request = pb::stop_provider::Request {};
+        let said = self.provider.stop_provider(request).await.unwrap();
+        assert_eq!(said.into_inner().error, "");
+    }
+
+    /// Ends the process as hosts do, and waits for its end.
+    pub(crate) async fn shut_down(&mut self) {
+        let mut controller = GrpcControllerClient::new(self.channel.clone());
+        controller.shutdown(Empty {}).await.unwrap();
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Ended already in some tests.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One more connection to a socket of the toy.
+pub(crate) async fn connect(socket: String) -> Channel {
+    let connector = tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://localhost")
+        .connect_with_connector(connector)
+        .await
+        .unwrap()
+}
+
+/// A client without a limit on sizes, as hosts are.
+pub(crate) fn client(channel: Channel) -> ProviderClient<Channel> {
+    ProviderClient::new(channel)
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(usize::MAX)
+}
+
+/// A value in the protocol's other encoding.
+pub(crate) fn json(value: &serde_json::Value) -> Option<pb::DynamicValue> {
+    Some(pb::DynamicValue {
+        msgpack: Vec::new(),
+        json: value.to_string().into_bytes(),
+    })
+}
+
+/// A value in MessagePack.
+pub(crate) fn msgpack(bytes: &[u8]) -> pb::DynamicValue {
+    pb::DynamicValue {
+        msgpack: bytes.to_vec(),
+        json: Vec::new(),
+    }
+}
+
+/// Summaries and details, one a line.
+pub(crate) fn told(diagnostics: &[pb::Diagnostic]) -> String {
+    let one = |d: &pb::Diagnostic| {
+        let level = if d.severity == i32::from(pb::diagnostic::Severity::Warning) {
+            "warning"
+        } else {
+            "error"
+        };
+        let at = d
+            .attribute
+            .as_ref()
+            .map(|p| format!("{:?}", p.steps[0].selector));
+        let detail = d.detail.replace("\n\n", " / ");
+        format!(
+            "{level}: {}: {detail} {}",
+            d.summary,
+            at.unwrap_or_default()
+        )
+    };
+    diagnostics.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
+/// Does the message hold this text?
+pub(crate) fn holds(value: &pb::DynamicValue, text: &str) -> bool {
+    value
+        .msgpack
+        .windows(text.len())
+        .any(|w| w == text.as_bytes())
+}

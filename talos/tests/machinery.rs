@@ -1,0 +1,42 @@
+//! Our answers beside those of Talos's own machinery, over the corpora of `acctest/oracle`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its data fails")]
+
+mod cases;
+mod corpus;
+
+use cases::{Case, Op};
+use corpus::{Exceptions, check, folder, goldens};
+use talos::version::Generator;
+
+/// Validation and redaction follow the table of another commit.
+fn is_ready(case: &Case) -> bool {
+    !matches!(case.op, Op::Validate | Op::Redact)
+}
+
+#[test]
+fn answers_of_1_14() {
+    let read = |name: &str| std::fs::read_to_string(folder(Generator::V1_14).join(name)).unwrap();
+    let exceptions = Exceptions::read(&read("exceptions.txt"));
+    let goldens = goldens(&read("goldens.jsonl"));
+    let cases = read("cases.jsonl");
+    let seen = check(Generator::V1_14, &cases, &goldens, &exceptions, is_ready);
+    assert!(seen > 150, "{seen}");
+}
+
+#[test]
+fn answers_of_1_13() {
+    let folder = folder(Generator::V1_13);
+    let mut cases = String::new();
+    let mut answers = String::new();
+    for entry in std::fs::read_dir(folder.join("cases")).unwrap() {
+        let path = entry.unwrap().path();
+        let golden = folder.join("goldens").join(path.file_name().unwrap());
+        cases.push_str(&std::fs::read_to_string(&path).unwrap());
+        answers.push_str(&std::fs::read_to_string(golden).unwrap());
+    }
+    let exceptions = std::fs::read_to_string(folder.join("exceptions.txt")).unwrap();
+    let exceptions = Exceptions::read(&exceptions);
+    let goldens = goldens(&answers);
+    let seen = check(Generator::V1_13, &cases, &goldens, &exceptions, is_ready);
+    assert!(seen > 800, "{seen}");
+}
