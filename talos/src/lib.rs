@@ -15,6 +15,7 @@ pub mod redact;
 mod schema;
 pub mod schematic;
 pub mod secrets;
+pub mod talhelper;
 pub mod validate;
 pub mod version;
 pub mod yaml;

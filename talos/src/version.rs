@@ -121,7 +121,14 @@ impl Contract {
     /// Not a version.
     pub fn tag(version: &str) -> Result<String, VersionError> {
         let bad = || VersionError::Syntax(version.to_owned());
-        let (major, minor) = leading_numbers(version).ok_or_else(bad)?;
+        let mut parts = version.strip_prefix('v').unwrap_or(version).splitn(3, '.');
+        // Too many digits are the largest number of Go.
+        let mut number = || {
+            let digits = parts.next()?;
+            let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            valid.then(|| digits.parse().unwrap_or(i64::MAX))
+        };
+        let (major, minor) = number().zip(number()).ok_or_else(bad)?;
         Ok(format!("v{major}.{minor}"))
     }
 

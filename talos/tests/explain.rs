@@ -26,12 +26,12 @@ fn bundle(name: &str) -> Bundle {
 }
 
 /// Explains a config, renders that again and compares; returns the patches it needs.
-fn check(config: &str, bundle: &Bundle) -> Result<Vec<String>, ExplainError> {
+fn check(generator: Generator, config: &str, bundle: &Bundle) -> Result<Vec<String>, ExplainError> {
     let config = MachineConfig::new(config);
-    let explained = explain(GENERATOR, &config, bundle, None)?;
-    let again = explained.render(GENERATOR, bundle).unwrap();
+    let explained = explain(generator, &config, bundle, None)?;
+    let again = explained.render(generator, bundle).unwrap();
     let talos = "v1.13.9".parse().unwrap();
-    let changes = diff(GENERATOR, &config, &again, &talos, bundle).unwrap();
+    let changes = diff(generator, &config, &again, &talos, bundle).unwrap();
     assert_eq!(changes.to_string(), "");
     Ok(explained.patches)
 }
@@ -51,7 +51,7 @@ fn configs_of_the_machinery() {
             continue;
         };
         seen += 1;
-        match check(&config, &bundle(from)) {
+        match check(GENERATOR, &config, &bundle(from)) {
             // Generation's options are arguments, but for the CA there, which is no certificate.
             Ok(patches) if id.starts_with("gen-") && !id.starts_with("gen-full") => {
                 assert_eq!(patches, [""; 0], "{id}");
@@ -77,14 +77,19 @@ fn step() -> usize {
 
 #[test]
 fn renderings_of_the_typed_layer() {
-    for minor in (6..=13).step_by(step()) {
-        let contract = Contract::parse(&format!("v1.{minor}"), GENERATOR).unwrap();
+    for minor in (6..=13).step_by(step()).chain([14]) {
+        let generator = if minor < 14 {
+            GENERATOR
+        } else {
+            Generator::V1_14
+        };
+        let contract = Contract::parse(&format!("v1.{minor}"), generator).unwrap();
         let bundle = bundle(if minor < 7 { "v1.6" } else { "v1.13" });
         for role in [Role::ControlPlane, Role::Worker] {
             for (name, layer) in samples(role, &format!("1.{}.0", minor + 20)) {
-                let rendered = layer.render(GENERATOR, contract, &bundle, &Peers::default());
+                let rendered = layer.render(generator, contract, &bundle, &Peers::default());
                 let Ok(config) = rendered else { continue };
-                let patches = check(config.expose(), &bundle);
+                let patches = check(generator, config.expose(), &bundle);
                 assert_eq!(patches, Ok(Vec::new()), "{name} 1.{minor}");
             }
         }

@@ -19,6 +19,7 @@ use talos::config::Role;
 use talos::layer::{Layer, LayerError, Peers};
 use talos::secrets::Bundle;
 use talos::version::{Contract, Generator};
+use talos::yaml::parse_documents;
 
 const MINORS: std::ops::RangeInclusive<u16> = 6..=13;
 
@@ -62,6 +63,32 @@ fn all() -> Vec<Rendered> {
                     result: render(&layer, contract, &bundle),
                 });
             }
+        }
+    }
+    out.extend(talhelper());
+    out
+}
+
+/// A file of talhelper's, with its nodes' patches, as the old cluster that it describes and as a new one.
+fn talhelper() -> Vec<Rendered> {
+    let text = std::fs::read_to_string(data().join("talhelper/talconfig.yaml")).unwrap();
+    let environment = [("domain".to_owned(), "lab.example.org".to_owned())].into();
+    let file = talos::talhelper::read(&text, &environment).unwrap();
+    let mut out = Vec::new();
+    for minor in [6, 13] {
+        let contract = Contract::parse(&format!("v1.{minor}"), Generator::V1_13).unwrap();
+        for node in &file.nodes {
+            let mut layer = node.layer.clone();
+            layer.cluster.kubernetes_version = format!("v1.{}.0", minor + 20);
+            let mut peers = Peers::default();
+            peers.bootd.push("192.168.1.5".parse().unwrap());
+            let config = layer.render(Generator::V1_13, contract, &bundle(minor), &peers);
+            let config =
+                talos::patch::apply(Generator::V1_13, &config.unwrap(), &node.patches).unwrap();
+            out.push(Rendered {
+                id: format!("talhelper-1.{minor}-{}", node.name),
+                result: Ok(config.into_exposed()),
+            });
         }
     }
     out
@@ -114,6 +141,58 @@ fn the_machinery_accepts_every_rendering() {
         all.len(),
         wrong.join("\n")
     );
+}
+
+/// Keys of the main document that 1.14 refuses beside its documents.
+const CONFLICTS: [&[&str]; 20] = [
+    &["machine", "kubelet"],
+    &["machine", "install"],
+    &["machine", "nodeLabels"],
+    &["machine", "nodeTaints"],
+    &["machine", "nodeAnnotations"],
+    &["machine", "sysctls"],
+    &["machine", "sysfs"],
+    &["machine", "kernel"],
+    &["machine", "udev"],
+    &["machine", "network"],
+    &["machine", "registries"],
+    &["machine", "systemDiskEncryption"],
+    &["cluster", "network"],
+    &["cluster", "apiServer"],
+    &["cluster", "controllerManager"],
+    &["cluster", "scheduler"],
+    &["cluster", "proxy"],
+    &["cluster", "discovery"],
+    &["cluster", "inlineManifests"],
+    &["cluster", "allowSchedulingOnControlPlanes"],
+];
+
+/// The machinery of 1.14 cannot be asked: the schema of its documents takes each rendering, and nothing is said twice.
+#[test]
+fn the_newest_layout_says_everything_in_documents() {
+    let contract = Contract::parse("v1.14", Generator::V1_14).unwrap();
+    for role in [Role::ControlPlane, Role::Worker] {
+        for (name, layer) in samples(role, "1.34.0") {
+            let peers = Peers::default();
+            let config = match layer.render(Generator::V1_14, contract, &bundle(14), &peers) {
+                Ok(config) => config,
+                Err(LayerError::Arguments(faults)) => {
+                    let arguments: Vec<&str> = faults.iter().map(|f| f.argument()).collect();
+                    assert_eq!((name, arguments), ("kubelet", vec!["kubelet.extra_mounts"]));
+                    continue;
+                }
+                Err(other) => panic!("{name}: {other}"),
+            };
+            let documents = parse_documents(config.expose()).unwrap();
+            let main = documents
+                .iter()
+                .find(|d| d.at(&["kind"]).is_none())
+                .unwrap();
+            for path in CONFLICTS {
+                assert_eq!(main.at(path), None, "{name}: {path:?}");
+            }
+        }
+    }
 }
 
 /// What the machinery says about each config.

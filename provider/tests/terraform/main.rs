@@ -1,4 +1,4 @@
-//! Real Terraform drives the real provider against a bootd in this process. Skipped, loudly, where no `terraform` is on PATH.
+//! A real engine drives the real provider against a bootd in this process. Skipped, loudly, where there is none.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fake::Install;
-use rig::{Rig, flat};
+use rig::Rig;
+use tfplugin::kit::flat;
 
 const LAB: &str = include_str!("../fixtures/lab.tf");
 
@@ -233,32 +234,6 @@ fn secrets_are_nowhere(rig: &Rig) {
         assert!(!text.contains("planted-bmc-password"), "password in {name}");
         assert!(!text.contains(key), "key in {name}");
     }
-}
-
-#[test]
-fn a_node_needs_a_claim_of_its_own() {
-    let unclaimed = NODE.replace(
-        "server_id    = metal_server_claim.a.server_id",
-        "server_id    = metal_server.b1.id",
-    );
-    let start = unclaimed.find("resource \"metal_server_claim\"").unwrap();
-    let end = unclaimed.find("resource \"talos_machine_config\"").unwrap();
-    let bare = format!("{HEAD}{}{}", &unclaimed[..start], &unclaimed[end..]);
-    let Some(rig) = Rig::new(&bare) else { return };
-    let text = rig.plan().failed();
-    assert!(
-        text.contains("Error: Server has no claim")
-            && text.contains("add a metal_server_claim { server_id = \"b1\" }"),
-        "{text}"
-    );
-    let second =
-        NODE[NODE.find("resource \"talos_machine_config\"").unwrap()..].replace("\"a\"", "\"b\"");
-    rig.write(&format!("{HEAD}{NODE}{second}"));
-    let text = rig.plan().failed();
-    assert!(
-        text.contains("Two nodes on one server") && text.contains("both name server \"b1\""),
-        "{text}"
-    );
 }
 
 #[test]

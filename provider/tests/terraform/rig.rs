@@ -1,4 +1,4 @@
-//! A directory with real Terraform and our provider in a file system mirror, beside a bootd in this process.
+//! A real engine's working directory with our provider in a mirror, beside a bootd in this process.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,10 +6,12 @@ use std::process::Command;
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
+use tfplugin::kit::{Engine, Plugin, Workspace, flat};
 
 use crate::fake::Bootd;
 
 pub(crate) struct Rig {
+    space: Workspace,
     dir: TempDir,
     pub(crate) bootd: Bootd,
 }
@@ -31,44 +33,23 @@ impl Outcome {
     }
 }
 
-/// Terraform breaks lines and draws boxes; messages are compared without that.
-pub(crate) fn flat(text: &str) -> String {
-    text.split_whitespace()
-        .filter(|w| !["│", "╷", "╵"].contains(w))
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 impl Rig {
-    /// A directory where `terraform init` has run, beside a bootd; none where there is no Terraform.
+    /// A directory where `init` has run, beside a bootd; none where there is no engine (`METAL_ENGINE`, else PATH).
     pub(crate) fn new(hcl: &str) -> Option<Self> {
-        if let Err(why) = Command::new("terraform").arg("version").output() {
-            eprintln!("SKIPPED: real Terraform was not run: `terraform` on PATH: {why}");
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let bootd = Bootd::start(dir.path());
-        let rig = Self { dir, bootd };
-        let arch = if cfg!(target_arch = "aarch64") {
-            "arm64"
-        } else {
-            "amd64"
+        let engine = match std::env::var_os("METAL_ENGINE") {
+            Some(path) => Some(Engine::at(path).unwrap()),
+            None => Engine::on_path().into_iter().next(),
         };
-        let version = rig.path(&format!(
-            "mirror/registry.terraform.io/metal/metal/0.1.0/linux_{arch}"
-        ));
-        fs::create_dir_all(&version).unwrap();
-        fs::create_dir_all(rig.path("work")).unwrap();
-        fs::copy(
-            env!("CARGO_BIN_EXE_terraform-provider-metal"),
-            version.join("terraform-provider-metal_v0.1.0"),
-        )
-        .unwrap();
-        let mirror = rig.path("mirror");
-        let rc = format!(
-            "provider_installation {{\n  filesystem_mirror {{\n    path = {mirror:?}\n  }}\n}}\n"
-        );
-        fs::write(rig.path("terraform.rc"), rc).unwrap();
+        let Some(engine) = engine else {
+            eprintln!("SKIPPED: no engine was run: no METAL_ENGINE, no terraform, no tofu on PATH");
+            return None;
+        };
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let bootd = Bootd::start(dir.path());
+        let binary = env!("CARGO_BIN_EXE_terraform-provider-metal");
+        let plugin = Plugin::new("metal/metal", binary);
+        let space = Workspace::new(engine, &plugin, dir.path()).unwrap();
+        let rig = Self { space, dir, bootd };
         rig.write(hcl);
         rig.run(&["init", "-input=false"]).ok();
         Some(rig)
@@ -83,19 +64,14 @@ impl Rig {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("terraform");
+        let mut command = self.space.command(args);
         command
-            .args(args)
             .arg("-no-color")
-            .current_dir(self.path("work"))
-            .env("TF_CLI_CONFIG_FILE", self.path("terraform.rc"))
             .env("TF_VAR_bundle_file", &self.bootd.bundle)
             .env("TF_LOG_PROVIDER", "TRACE")
             .env("TF_LOG_PATH", self.path("provider.log"))
-            .env("CHECKPOINT_DISABLE", "1")
             .env_remove("METAL_BUNDLE")
-            .env_remove("METAL_BUNDLE_FILE")
-            .env_remove("TF_LOG");
+            .env_remove("METAL_BUNDLE_FILE");
         command
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::context::Context;
+use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::duration;
 use crate::engine::{self, WriteOnly};
@@ -166,6 +167,12 @@ impl Runtime {
         let cx = self.context(Operation::Plan);
         let hook = kind.code.plan(&cx, &effective, &mut found);
         caught(guard::run(&cx, hook).await, found)
+    }
+
+    /// Does this action wait for the provider block? Hosts defer an action for no other reason.
+    pub(crate) fn waiting_action(&self, name: &str, deferrals: Deferrals) -> Option<Deferral> {
+        let known = self.action(name).is_ok();
+        self.provider_deferral(deferrals).filter(|_| known)
     }
 
     /// Does an action; all of its progress comes at the end.

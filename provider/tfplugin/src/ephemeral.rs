@@ -8,12 +8,14 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::context::Context;
+use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::duration;
 use crate::engine::{self, WriteOnly};
 use crate::guard;
 use crate::leases;
 use crate::model::Name;
+use crate::path::Path;
 use crate::runtime::{Kind, Runtime, caught, reasons, unknown_type};
 use crate::schema::Schema;
 use crate::schema::validators::positive_duration;
@@ -230,7 +232,7 @@ pub trait EphemeralResource: Send + Sync + 'static {
 
     /// Makes the value, in plan and again in apply. Everything in the configuration is known. What renewal and closing need goes to
     /// [`Context::set_private`]: texts that the host keeps in memory and never stores. Keep it as soon as something exists:
-    /// where opening then fails, the engine calls [`Self::close`] with it.
+    /// where opening then fails or is deferred, the engine calls [`Self::close`] with it.
     ///
     /// # Errors
     /// Why there is no value.
@@ -273,6 +275,8 @@ pub struct Lease {
     pub renew_at: Option<SystemTime>,
     /// For renewals and the end.
     pub private: Vec<u8>,
+    /// Why there is no value yet, on a host that takes such an answer.
+    pub deferred: Option<Deferral>,
     /// Messages.
     pub diagnostics: Diagnostics,
 }
@@ -308,51 +312,58 @@ impl Runtime {
 
     /// Opens an ephemeral resource.
     pub async fn open(&self, name: &str, config: &Object, now: SystemTime) -> Lease {
+        self.open_for(name, config, now, Deferrals::Refused).await
+    }
+
+    /// Opens an ephemeral resource, on a host that may take deferred answers.
+    pub async fn open_for(
+        &self,
+        name: &str,
+        config: &Object,
+        now: SystemTime,
+        deferrals: Deferrals,
+    ) -> Lease {
         let kind = match self.ephemeral(name) {
             Ok(kind) => kind,
             Err(unknown) => return failed(unknown),
         };
+        if let Some(why) = self.provider_deferral(deferrals) {
+            return waiting(kind, config, why, Diagnostics::new());
+        }
         if let Some(path) = Value::Object(config.clone()).first_unknown() {
-            return failed(
-                Diagnostic::error("Configuration is not known")
-                    .detail(format!("`{path}` is unknown, and `{name}` can be opened only once its configuration is known."))
-                    .hint("use a value that is known during plan")
-                    .at(path),
-            );
+            return failed(not_known(name, path));
         }
-        let attributes = &kind.schema.attributes;
-        let effective = engine::propose(attributes, config, None);
+        let effective = engine::propose(&kind.schema.attributes, config, None);
         let limits = kind.code.default_timeouts().said(&effective);
-        let cx = self.context(Operation::Open).with_limit(Some(limits.open));
+        let cx = self
+            .context(Operation::Open)
+            .with_limit(Some(limits.open))
+            .with_deferrals(deferrals);
         let done = guard::run(&cx, kind.code.open(&cx, &effective, now)).await;
-        let mut lease = Lease::default();
-        match done.unwrap_or_else(|late| Err(late.into())) {
-            Ok(opened) => {
-                lease.diagnostics = opened.warnings;
-                let expected = engine::expected(&kind.schema, config);
-                lease.result = Some(engine::settle(
-                    attributes,
-                    &expected,
-                    opened.result,
-                    &mut lease.diagnostics,
-                ));
-                lease.renew_at = opened.renew_at.map(|at| not_at_once(at, now));
-            }
-            Err(why) => lease.diagnostics = reasons(why),
-        }
-        let left = cx.private_bytes();
+        let done = done.unwrap_or_else(|late| Err(late.into()));
+        let made = !cx.private_bytes().is_empty();
         cx.set_private(RENEW_LIMIT, Some(limits.renew.as_millis().to_string()));
         cx.set_private(CLOSE_LIMIT, Some(limits.close.as_millis().to_string()));
-        if lease.diagnostics.has_errors() {
-            // The host forgets an opening that failed; what it had made would stay for ever.
-            if !left.is_empty() {
-                let private = cx.private_bytes();
-                lease.diagnostics.extend(self.close(name, &private).await);
-            }
-            return Lease {
-                diagnostics: lease.diagnostics,
+        let lease = match done {
+            Ok(opened) => settled(kind, config, opened, now, cx.deferred()),
+            Err(why) => Lease {
+                diagnostics: reasons(why),
                 ..Lease::default()
-            };
+            },
+        };
+        self.kept(name, &cx, lease, made).await
+    }
+
+    /// The host forgets an opening that failed or waits; what it had made would stay for ever, and is closed at once.
+    async fn kept(&self, name: &str, cx: &Context, mut lease: Lease, made: bool) -> Lease {
+        if lease.diagnostics.has_errors() || lease.deferred.is_some() {
+            if made {
+                let closed = self.close(name, &cx.private_bytes()).await;
+                lease.diagnostics.extend(closed);
+            }
+            lease.renew_at = None;
+            lease.result = lease.result.filter(|_| !lease.diagnostics.has_errors());
+            return lease;
         }
         let leases = &self.families().leases;
         let id = leases.name();
@@ -384,10 +395,10 @@ impl Runtime {
             self.families().leases.renewed(&id, &private);
         }
         Lease {
-            result: None,
             renew_at,
             private,
             diagnostics,
+            ..Lease::default()
         }
     }
 
@@ -442,6 +453,53 @@ impl Runtime {
 fn failed(why: Diagnostic) -> Lease {
     Lease {
         diagnostics: why.into(),
+        ..Lease::default()
+    }
+}
+
+fn not_known(name: &str, path: Path) -> Diagnostic {
+    Diagnostic::error("Configuration is not known")
+        .detail(format!(
+            "`{path}` is unknown, and `{name}` can be opened only once its configuration is known."
+        ))
+        .hint("use a value that is known during plan")
+        .at(path)
+}
+
+/// What has to wait is shown as far as it is known.
+fn waiting(
+    kind: &Kind<dyn EphemeralResource>,
+    config: &Object,
+    why: Deferral,
+    diagnostics: Diagnostics,
+) -> Lease {
+    Lease {
+        result: Some(engine::expected(&kind.schema, config)),
+        deferred: Some(why),
+        diagnostics,
+        ..Lease::default()
+    }
+}
+
+/// What was opened, with what the configuration declares.
+fn settled(
+    kind: &Kind<dyn EphemeralResource>,
+    config: &Object,
+    opened: Opened,
+    now: SystemTime,
+    deferred: Option<Deferral>,
+) -> Lease {
+    let mut diagnostics = opened.warnings;
+    if let Some(why) = deferred {
+        return waiting(kind, config, why, diagnostics);
+    }
+    let expected = engine::expected(&kind.schema, config);
+    let attributes = &kind.schema.attributes;
+    let result = engine::settle(attributes, &expected, opened.result, &mut diagnostics);
+    Lease {
+        result: Some(result),
+        renew_at: opened.renew_at.map(|at| not_at_once(at, now)),
+        diagnostics,
         ..Lease::default()
     }
 }

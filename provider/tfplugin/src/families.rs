@@ -9,7 +9,7 @@ use crate::function::Declared;
 use crate::leases::Leases;
 use crate::resource::Provider;
 use crate::runtime::Kind;
-use crate::schema::{Attribute, Schema, is_name};
+use crate::schema::{Attribute, RESERVED_NAME, Schema, SchemaMistake, is_name};
 
 /// Functions, ephemeral resources and actions.
 pub(crate) struct Families {
@@ -72,7 +72,14 @@ enum Family {
 }
 
 fn found(what: &str, name: &str, schema: &Schema, family: Family) -> Vec<String> {
-    let mut found: Vec<_> = schema.mistakes().iter().map(ToString::to_string).collect();
+    // An action's configuration is a block of its own, in which HCL keeps no names.
+    let free = |m: &&SchemaMistake| family == Family::Action && m.mistake == RESERVED_NAME;
+    let all = schema.mistakes();
+    let mut found: Vec<_> = all
+        .iter()
+        .filter(|m| !free(m))
+        .map(ToString::to_string)
+        .collect();
     for a in schema.attributes() {
         attribute(a, family, &mut found);
     }
@@ -112,5 +119,122 @@ fn attribute(a: &Attribute, family: Family, found: &mut Vec<String>) {
     }
     for inner in a.nested() {
         attribute(inner, family, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::{Call, Function, FunctionError, Signature};
+    use crate::{
+        Context, Diagnostics, Object, Opened, Progress, Resource, Runtime, Value, async_trait,
+        model, parameters,
+    };
+    use std::time::SystemTime;
+
+    parameters! {
+        struct Wrong {
+            größe: String = parameter(),
+            rest: Vec<String> = variadic(),
+            more: Vec<Value> = parameter(),
+        }
+    }
+
+    model! {
+        struct Block {
+            id: String = computed(),
+            name: String = required().requires_replace(),
+            key: String = optional().write_only().sensitive(),
+            count: i64 = optional(),
+        }
+    }
+
+    struct Bad;
+
+    #[async_trait]
+    impl Function for Bad {
+        fn name(&self) -> &'static str {
+            "bad-name"
+        }
+
+        fn signature(&self) -> Signature {
+            Signature::of::<Wrong, Vec<Value>>("")
+        }
+
+        async fn call(&self, _: &Context, _: &Call) -> Result<Value, FunctionError> {
+            Ok(Value::Null)
+        }
+    }
+
+    #[async_trait]
+    impl EphemeralResource for Bad {
+        fn type_name(&self) -> &'static str {
+            "x_lease"
+        }
+
+        fn schema(&self) -> Schema {
+            Schema::of::<Block>("")
+        }
+
+        async fn open(
+            &self,
+            _: &Context,
+            _: &Object,
+            _: SystemTime,
+        ) -> Result<Opened, Diagnostics> {
+            Ok(Opened::default())
+        }
+    }
+
+    #[async_trait]
+    impl Action for Bad {
+        fn type_name(&self) -> &'static str {
+            "x_act"
+        }
+
+        fn schema(&self) -> Schema {
+            Schema::of::<Block>("")
+        }
+
+        async fn invoke(
+            &self,
+            _: &Context,
+            _: &Object,
+            _: &Progress,
+        ) -> Result<Diagnostics, Diagnostics> {
+            Ok(Diagnostics::new())
+        }
+    }
+
+    #[async_trait]
+    impl Provider for Bad {
+        fn schema(&self) -> Schema {
+            Schema::new("")
+        }
+
+        fn resources(&self) -> Vec<Arc<dyn Resource>> {
+            Vec::new()
+        }
+
+        fn functions(&self) -> Vec<Arc<dyn Function>> {
+            vec![Arc::new(Bad), Arc::new(Bad)]
+        }
+
+        fn ephemerals(&self) -> Vec<Arc<dyn EphemeralResource>> {
+            vec![Arc::new(Bad)]
+        }
+
+        fn actions(&self) -> Vec<Arc<dyn Action>> {
+            vec![Arc::new(Bad), Arc::new(Bad)]
+        }
+
+        async fn configure(&self, _: &Context, _: &Object, _: &mut Diagnostics) {}
+    }
+
+    #[test]
+    fn mistakes_are_found() {
+        let mut found = Runtime::new(Bad).mistakes().to_vec();
+        found.dedup();
+        insta::assert_snapshot!(found.join("\n"));
     }
 }

@@ -14,6 +14,17 @@ const GRACE: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static GUARDED: ();
+    static REQUEST: ();
+}
+
+/// Runs the answer to a request of the host: a panic in it that nobody catches ends the process.
+pub(crate) async fn in_request<T>(answer: impl Future<Output = T>) -> T {
+    REQUEST.scope((), answer).await
+}
+
+/// Does this thread, right now, answer a request?
+pub(crate) fn is_in_request() -> bool {
+    REQUEST.try_with(|()| ()).is_ok()
 }
 
 /// Runs provider code that may panic but is never interrupted.

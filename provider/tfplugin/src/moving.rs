@@ -107,7 +107,15 @@ impl Runtime {
         if let Some(steps) = way(&steps, version, today) {
             return walk(&steps, &stored, found).map(filled);
         }
-        let state = serde_json::from_slice(text).map_err(|why| stored.unreadable(&why))?;
+        let state: serde_json::Value =
+            serde_json::from_slice(text).map_err(|why| stored.unreadable(&why))?;
+        // Code that indexes a state panics on anything but an object.
+        if state.is_null() {
+            return Ok(None);
+        }
+        if !state.is_object() {
+            return Err(stored.unreadable(&"it is no object"));
+        }
         let state = kind.code.upgrade(version, state)?;
         let text = serde_json::to_vec(&state).map_err(|why| stored.unreadable(&why))?;
         let stored = Stored {
@@ -364,6 +372,20 @@ impl Move {
         self
     }
 
+    /// What it takes, as messages say it.
+    fn words(&self) -> String {
+        let mut words = format!("`{}`", self.type_name);
+        if let Some(provider) = &self.provider {
+            words += &format!(" of {provider}");
+        }
+        match (self.versions.start(), self.versions.end()) {
+            (0, &i64::MAX) => words,
+            (from, &i64::MAX) => format!("{words} from version {from}"),
+            (from, to) if from == to => format!("{words} version {to}"),
+            (from, to) => format!("{words} versions {from} to {to}"),
+        }
+    }
+
     fn takes(&self, source: &MoveSource) -> bool {
         let of_provider = self.provider.as_deref().is_none_or(|wanted| {
             let rest = source.provider.strip_suffix(wanted);
@@ -402,7 +424,7 @@ pub(crate) fn moved(
 }
 
 fn no_way(moves: &[Move], target: &str, source: &MoveSource) -> Diagnostic {
-    let known: Vec<_> = moves.iter().map(|m| format!("`{}`", m.type_name)).collect();
+    let known: Vec<_> = moves.iter().map(Move::words).collect();
     let from = match known.as_slice() {
         [] => "states of no other type".to_owned(),
         known => format!("states of {} only", known.join(", ")),

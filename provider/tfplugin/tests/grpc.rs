@@ -187,7 +187,7 @@ async fn nobody_but_the_host_gets_in() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(metadata.resources[0].type_name, "toy_thing");
+    assert_eq!(metadata.resources.last().unwrap().type_name, "toy_thing");
     assert_eq!(metadata.data_sources[0].type_name, "toy_things");
     assert!(
         metadata

@@ -337,7 +337,8 @@ impl Plan<'_> {
             ("secret", secret(&bundle.cluster_secret)),
             ("controlPlane", self.api_endpoint()),
         ];
-        if self.is_control_plane() || self.since_1(8) {
+        let named = self.is_control_plane() || self.since_1(8);
+        if named && !self.input.cluster_name.is_empty() {
             out.push(("clusterName", Node::text(&self.input.cluster_name)));
         }
         out.push(("network", self.cluster_network()));

@@ -5,7 +5,7 @@
 //! ends up in an argument or patch. Not here: comments and the order of documents, which a config does not keep.
 
 mod patches;
-mod read;
+pub(crate) mod read;
 
 use crate::config::{GenerateError, MachineConfig};
 use crate::diff::{Document, documents, same, written};

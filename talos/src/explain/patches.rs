@@ -131,30 +131,40 @@ fn document(
     Err(ExplainError::Irreproducible(target.key.to_string()))
 }
 
-/// Places whose values are the cluster's secrets: patches never hold them.
-const SECRETS: [&[&str]; 10] = [
-    &["machine", "token"],
-    &["machine", "ca"],
-    &["cluster", "secret"],
-    &["cluster", "token"],
-    &["cluster", "ca"],
-    &["cluster", "aggregatorCA"],
-    &["cluster", "serviceAccount"],
-    &["cluster", "etcd", "ca"],
-    &["cluster", "secretboxEncryptionSecret"],
-    &["cluster", "aescbcEncryptionSecret"],
+/// Places whose values are the cluster's secrets, by document: patches never hold them.
+const SECRETS: [(&str, &[&str]); 15] = [
+    ("v1alpha1", &["machine", "token"]),
+    ("v1alpha1", &["machine", "ca"]),
+    ("v1alpha1", &["cluster", "secret"]),
+    ("v1alpha1", &["cluster", "token"]),
+    ("v1alpha1", &["cluster", "ca"]),
+    ("v1alpha1", &["cluster", "aggregatorCA"]),
+    ("v1alpha1", &["cluster", "serviceAccount"]),
+    ("v1alpha1", &["cluster", "etcd", "ca"]),
+    ("v1alpha1", &["cluster", "secretboxEncryptionSecret"]),
+    ("v1alpha1", &["cluster", "aescbcEncryptionSecret"]),
+    ("DiscoveryIdentityConfig", &["clusterSecret"]),
+    ("KubeAPIServerCAConfig", &["issuingCA"]),
+    ("KubeAggregatorCAConfig", &["issuingCA"]),
+    ("KubeServiceAccountConfig", &["issuer", "privateKey"]),
+    ("KubeEtcdEncryptionConfig", &["config"]),
 ];
 
 fn changed_secret(source: &Document, target: &Document) -> Option<String> {
-    if !source.key.is_main() {
-        return None;
-    }
-    let changed = |path: &&&[&str]| match (source.root.at(path), target.root.at(path)) {
-        (Some(left), Some(right)) => !same(left, right),
-        (None, Some(_)) => true,
-        (_, None) => false,
+    let changed = |(kind, path): &&(&str, &[&str])| {
+        *kind == source.key.kind
+            && match (source.root.at(path), target.root.at(path)) {
+                (Some(left), Some(right)) => !same(left, right),
+                (None, Some(_)) => true,
+                (_, None) => false,
+            }
     };
-    SECRETS.iter().find(changed).map(|path| path.join("."))
+    let (kind, path) = SECRETS.iter().find(changed)?;
+    let path = path.join(".");
+    Some(match *kind {
+        "v1alpha1" => path,
+        kind => format!("{kind} {path}"),
+    })
 }
 
 /// Whether a part does what it should.

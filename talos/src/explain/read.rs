@@ -2,24 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::ExplainError;
 use crate::config::{Cni, DiskSelector, Endpoint, InstallTarget, Role, Scheduling, Toggle};
 use crate::diff::Document;
 use crate::layer::{
-    Cluster, ExtensionService, ExtraMount, File, FileOperation, InlineManifest, KernelLog,
-    KernelModule, KubeSpan, Layer, Node as NodeArgs, RegistryArgs, RegistryAuth, TrustedRoots,
+    Cluster, ExtraMount, File, FileOperation, InlineManifest, KernelModule, KubeSpan, Layer,
+    Node as NodeArgs,
 };
 use crate::secrets::Secret;
 use crate::version::{Contract, TalosVersion};
 use crate::yaml::{Node, integer};
 
+#[path = "read_machine.rs"]
+mod machine;
 #[path = "read_network.rs"]
-mod network;
+pub(crate) mod network;
 #[path = "read_storage.rs"]
-mod storage;
+pub(crate) mod storage;
 
 /// A config's documents.
 pub(super) struct Source<'a> {
@@ -94,7 +93,8 @@ fn toggle(node: &Node, path: &[&str]) -> Option<Toggle> {
 /// What no config can be without.
 pub(super) fn base(source: &Source<'_>, contract: Contract) -> Result<Layer, ExplainError> {
     let role = match source.text(&["machine", "type"]).as_deref() {
-        Some("controlplane" | "init") => Role::ControlPlane,
+        Some("init") => Role::Init,
+        Some("controlplane") => Role::ControlPlane,
         Some("worker" | "join") => Role::Worker,
         _ => return Err(ExplainError::Missing("machine.type")),
     };
@@ -146,7 +146,7 @@ fn kubernetes_version(source: &Source<'_>) -> Option<String> {
 /// Reads one argument, or a few that belong together.
 type Section = fn(&Source<'_>, &mut Layer);
 
-pub(super) const SECTIONS: [Section; 39] = [
+pub(super) const SECTIONS: [Section; 40] = [
     hostname,
     install_target,
     install_image,
@@ -172,17 +172,18 @@ pub(super) const SECTIONS: [Section; 39] = [
     udev_rules,
     kubelet_arguments,
     kubelet_rest,
-    registry_mirrors,
-    registry_checks,
-    registry_credentials,
-    extension_services,
-    sinks,
-    trusted_roots,
+    machine::registry_mirrors,
+    machine::registry_checks,
+    machine::registry_credentials,
+    machine::extension_services,
+    machine::sinks,
+    machine::trusted_roots,
     components,
     manifests,
     network::interfaces,
     network::names,
     network::rest,
+    network::bgp,
     storage::volumes,
     storage::machine_disks,
     storage::firewall,
@@ -205,11 +206,51 @@ fn install_target(source: &Source<'_>, layer: &mut Layer) {
         let device = expression
             .and_then(|e| e.strip_prefix("disk.dev_path == \""))
             .and_then(|e| e.strip_suffix('"'));
-        install.target = device.map(|d| InstallTarget::Device(d.to_owned()));
+        install.target = match device {
+            Some(device) => Some(InstallTarget::Device(device.to_owned())),
+            None => expression
+                .and_then(disk_expression)
+                .map(InstallTarget::Selector),
+        };
     }
 }
 
-pub(super) fn disk_selector(node: &Node) -> DiskSelector {
+/// A selector in the words in which one is written.
+fn disk_expression(text: &str) -> Option<DiskSelector> {
+    let mut selector = DiskSelector::default();
+    for term in text.split(" && ") {
+        if let Some(size) = term.strip_prefix("disk.size ") {
+            selector.size = Some(size.strip_suffix('u')?.to_owned());
+            continue;
+        }
+        let kind = match term {
+            "disk.transport == \"nvme\"" => "nvme",
+            "disk.transport == \"mmc\"" => "sd",
+            "disk.rotational" => "hdd",
+            "!disk.rotational" => "ssd",
+            "disk.transport != \"\"" | "!disk.readonly" | "!disk.cdrom" => continue,
+            glob => {
+                let rest = glob.strip_prefix("glob(\"")?.strip_suffix(')')?;
+                let (pattern, field) = rest.split_once("\", disk.")?;
+                let place = match field {
+                    "uuid" => &mut selector.uuid,
+                    "wwid" => &mut selector.wwid,
+                    "model" => &mut selector.model,
+                    "serial" => &mut selector.serial,
+                    "modalias" => &mut selector.modalias,
+                    "bus_path" => &mut selector.bus_path,
+                    _ => return None,
+                };
+                *place = Some(pattern.to_owned());
+                continue;
+            }
+        };
+        selector.kind = Some(kind.to_owned());
+    }
+    Some(selector)
+}
+
+pub(crate) fn disk_selector(node: &Node) -> DiskSelector {
     DiskSelector {
         size: text(node, &["size"]),
         name: text(node, &["name"]),
@@ -260,6 +301,13 @@ fn cni(source: &Source<'_>, layer: &mut Layer) {
         Some("custom") => Cni::Custom(texts(cni.and_then(|c| c.at(&["urls"])))),
         _ => Cni::Flannel,
     };
+    // From contract 1.14 on flannel is a document of the control planes.
+    let split = source.one("KubeAPIServerConfig").is_some();
+    if split && source.one("KubeFlannelCNIConfig").is_none() {
+        let custom = source.one("KubeExternalManifestConfig");
+        let url = custom.and_then(|d| text(d, &["url"]));
+        layer.cluster.cni = url.map_or(Cni::None, |url| Cni::Custom(vec![url]));
+    }
 }
 
 fn kube_proxy(source: &Source<'_>, layer: &mut Layer) {
@@ -287,7 +335,9 @@ fn discovery(source: &Source<'_>, layer: &mut Layer) {
 
 fn discovery_endpoint(source: &Source<'_>, layer: &mut Layer) {
     let path = ["cluster", "discovery", "registries", "service", "endpoint"];
-    layer.cluster.discovery.endpoint = source.text(&path);
+    let found = source.either(&path, "DiscoveryServiceConfig", &["endpoint"]);
+    let endpoint = found.and_then(Node::as_text).filter(|e| !e.is_empty());
+    layer.cluster.discovery.endpoint = endpoint.map(str::to_owned);
 }
 
 fn kubespan(source: &Source<'_>, layer: &mut Layer) {
@@ -312,7 +362,12 @@ fn cert_sans(source: &Source<'_>, layer: &mut Layer) {
 
 fn scheduling(source: &Source<'_>, layer: &mut Layer) {
     let path = ["cluster", "allowSchedulingOnControlPlanes"];
-    if source.text(&path).as_deref() == Some("true") {
+    let untainted = source.one("KubeNodeConfig").is_some_and(|node| {
+        let taints = node.at(&["taints"]).and_then(Node::as_mapping);
+        taints.is_none_or(|t| t.value("node-role.kubernetes.io/control-plane").is_none())
+    });
+    let takes = source.text(&path).as_deref() == Some("true") || untainted;
+    if takes && layer.node.role != Role::Worker {
         layer.node.scheduling = Scheduling::ControlPlanesToo;
     }
 }
@@ -421,113 +476,6 @@ fn kubelet_rest(source: &Source<'_>, layer: &mut Layer) {
         .collect();
 }
 
-fn registry<'l>(layer: &'l mut Layer, host: &str) -> &'l mut RegistryArgs {
-    layer.node.registries.entry(host.to_owned()).or_default()
-}
-
-/// The hosts of a part of `machine.registries`.
-fn legacy_registries<'a>(
-    source: &Source<'a>,
-    key: &str,
-) -> impl Iterator<Item = (&'a str, &'a Node)> {
-    let hosts = source.main(&["machine", "registries", key]);
-    let entries = hosts.and_then(Node::as_mapping).into_iter().flatten();
-    entries.map(|e| (e.key.as_str(), &e.value))
-}
-
-fn registry_mirrors(source: &Source<'_>, layer: &mut Layer) {
-    for (host, node) in legacy_registries(source, "mirrors") {
-        let registry = registry(layer, host);
-        registry.endpoints = texts(node.at(&["endpoints"]));
-        registry.override_path = toggle(node, &["overridePath"]);
-        registry.skip_fallback = toggle(node, &["skipFallback"]);
-    }
-    for (host, node) in source.all("RegistryMirrorConfig") {
-        let registry = registry(layer, host);
-        let endpoints = items(node.at(&["endpoints"]));
-        let urls = endpoints.iter().filter_map(|e| text(e, &["url"]));
-        registry.endpoints = urls.collect();
-        let first = endpoints.first();
-        registry.override_path = first.and_then(|e| toggle(e, &["overridePath"]));
-        registry.skip_fallback = toggle(node, &["skipFallback"]);
-    }
-}
-
-fn registry_checks(source: &Source<'_>, layer: &mut Layer) {
-    for (host, node) in legacy_registries(source, "config") {
-        let ca = node.text_at(&["tls", "ca"]);
-        let bytes = ca.and_then(|ca| STANDARD.decode(ca).ok());
-        let ca = bytes.and_then(|b| String::from_utf8(b).ok());
-        let skip = toggle(node, &["tls", "insecureSkipVerify"]);
-        let registry = registry(layer, host);
-        registry.ca = ca.filter(|ca| !ca.is_empty());
-        registry.danger_skip_tls_verify = skip;
-    }
-    for (host, node) in source.all("RegistryTLSConfig") {
-        let registry = registry(layer, host);
-        registry.ca = text(node, &["ca"]);
-        registry.danger_skip_tls_verify = toggle(node, &["insecureSkipVerify"]);
-    }
-}
-
-fn registry_credentials(source: &Source<'_>, layer: &mut Layer) {
-    for (host, node) in legacy_registries(source, "config") {
-        if let Some(auth) = node.at(&["auth"]) {
-            registry(layer, host).auth = registry_auth(auth);
-        }
-    }
-    for (host, node) in source.all("RegistryAuthConfig") {
-        registry(layer, host).auth = registry_auth(node);
-    }
-}
-
-fn registry_auth(node: &Node) -> RegistryAuth {
-    let secret = |key| text(node, &[key]).map(Secret::new);
-    RegistryAuth {
-        username: text(node, &["username"]),
-        password: secret("password"),
-        auth: secret("auth"),
-        identity_token: secret("identityToken"),
-    }
-}
-
-fn extension_services(source: &Source<'_>, layer: &mut Layer) {
-    let services = source.all("ExtensionServiceConfig").map(|(name, node)| {
-        let files = items(node.at(&["configFiles"])).iter().filter_map(|file| {
-            let content = file.text_at(&["content"]).unwrap_or_default();
-            Some((text(file, &["mountPath"])?, Secret::new(content)))
-        });
-        ExtensionService {
-            name: name.to_owned(),
-            files: files.collect(),
-            environment: texts(node.at(&["environment"]))
-                .into_iter()
-                .map(Secret::new)
-                .collect(),
-        }
-    });
-    layer.node.extension_services = services.collect();
-}
-
-fn sinks(source: &Source<'_>, layer: &mut Layer) {
-    let sink = source.one("EventSinkConfig");
-    layer.node.event_sink = sink.and_then(|d| text(d, &["endpoint"]));
-    let logs = source.all("KmsgLogConfig").map(|(name, node)| KernelLog {
-        name: name.to_owned(),
-        url: text(node, &["url"]).unwrap_or_default(),
-    });
-    layer.node.kernel_logs = logs.collect();
-}
-
-fn trusted_roots(source: &Source<'_>, layer: &mut Layer) {
-    let roots = source.all("TrustedRootsConfig");
-    let roots = roots.map(|(name, node)| TrustedRoots {
-        name: name.to_owned(),
-        certificates: text(node, &["certificates"]).unwrap_or_default(),
-    });
-    layer.node.trusted_roots = roots.collect();
-}
-
 fn components(source: &Source<'_>, layer: &mut Layer) {
     let arguments = |legacy, kind| {
         let path = ["cluster", legacy, "extraArgs"];
@@ -552,5 +500,9 @@ fn manifests(source: &Source<'_>, layer: &mut Layer) {
     let documents = source.all("KubeInlineManifestConfig");
     let documents = documents.map(|(name, n)| manifest(Some(name.into()), text(n, &["manifest"])));
     layer.cluster.inline_manifests = legacy.chain(documents).collect();
-    layer.cluster.extra_manifests = texts(source.main(&["cluster", "extraManifests"]));
+    let legacy = texts(source.main(&["cluster", "extraManifests"])).into_iter();
+    let documents = source.all("KubeExternalManifestConfig");
+    let documents = documents.filter(|(name, _)| name.starts_with("extra-"));
+    let documents = documents.filter_map(|(_, node)| text(node, &["url"]));
+    layer.cluster.extra_manifests = legacy.chain(documents).collect();
 }

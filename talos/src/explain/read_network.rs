@@ -3,7 +3,8 @@
 use super::{Source, items, number, text, texts, toggle};
 use crate::config::Toggle;
 use crate::layer::{
-    Bond, Bridge, Dhcp, HostEntry, Interface, Layer, Link, LinkKind, LinkSelector, Route, Vip, Vlan,
+    BgpInstance, BgpNeighbor, Bond, Bridge, Dhcp, HostEntry, Interface, Layer, Link, LinkKind,
+    LinkSelector, NeighborPlace, Route, Vip, Vlan,
 };
 use crate::secrets::Secret;
 use crate::yaml::Node;
@@ -324,4 +325,31 @@ pub(super) fn rest(source: &Source<'_>, layer: &mut Layer) {
     let endpoints = source.one("KubeSpanEndpointsConfig");
     let endpoints = endpoints.and_then(|d| d.at(&["extraAnnouncedEndpoints"]));
     network.announced_endpoints = texts(endpoints);
+}
+
+pub(super) fn bgp(source: &Source<'_>, layer: &mut Layer) {
+    let instances = source.all("BGPInstanceConfig").map(|(name, node)| {
+        let neighbors = items(node.at(&["neighbors"])).iter().filter_map(|node| {
+            let at = match text(node, &["address"]) {
+                Some(address) => NeighborPlace::Address(address),
+                None => NeighborPlace::Link(text(node, &["link"])?),
+            };
+            Some(BgpNeighbor {
+                at,
+                peer_asn: number(node, &["peerASN"])?,
+                hold_time: text(node, &["holdTime"]),
+            })
+        });
+        BgpInstance {
+            name: name.to_owned(),
+            local_asn: number(node, &["localASN"]).unwrap_or_default(),
+            router_id: text(node, &["routerID"]),
+            route_source: text(node, &["routeSource"]),
+            advertise: texts(node.at(&["advertise"])),
+            multipath: toggle(node, &["multipath"]),
+            install_routes: toggle(node, &["installRoutes"]),
+            neighbors: neighbors.collect(),
+        }
+    });
+    layer.node.network.bgp = instances.collect();
 }

@@ -25,7 +25,7 @@ impl Draft {
     }
 
     pub(super) fn is_control_plane(&self) -> bool {
-        self.role == Role::ControlPlane
+        self.role != Role::Worker
     }
 
     pub(super) fn since(&self, minor: u16) -> bool {

@@ -182,7 +182,7 @@ fn required(cluster: &Cluster, role: Role, peer: Peer) -> Vec<Flow> {
         return vec![KUBESPAN];
     }
     let mut flows = Vec::new();
-    if role == Role::ControlPlane {
+    if role != Role::Worker {
         flows.extend([API_SERVER, TRUSTD]);
         if peer == Peer::ControlPlane {
             flows.extend([ETCD_CLIENT, ETCD_PEER]);

@@ -120,12 +120,12 @@ impl Extraction<'_> {
         };
         let reason = "the document needs apiVersion and kind; the main document cannot be deleted";
         match self.named {
-            (_, false) if self.path.is_empty() => {
-                let theirs = "missing kind in document for which $patch: delete is used";
-                return Err(self.error(node, reason, theirs));
-            }
             (false, _) if self.path.is_empty() => {
                 let theirs = "missing apiVersion in document for which $patch: delete is used";
+                return Err(self.error(node, reason, theirs));
+            }
+            (_, false) if self.path.is_empty() => {
+                let theirs = "missing kind in document for which $patch: delete is used";
                 return Err(self.error(node, reason, theirs));
             }
             (version, kind) if version != kind => {

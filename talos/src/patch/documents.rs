@@ -165,12 +165,22 @@ fn insert(tree: &mut Node, parents: &[String], entry: Entry) {
     }
 }
 
-/// Keys of the parents are sorted; what the user wrote keeps its order.
+/// Keys of the parents are sorted; what the user wrote keeps its order. Of a list, only the wrong items are shown.
 fn sort(tree: &mut Node) {
-    if tree.line == 0
-        && let Value::Mapping(mapping) = &mut tree.value
-    {
+    if tree.line > 0 {
+        return;
+    }
+    let Value::Mapping(mapping) = &mut tree.value else {
+        return;
+    };
+    let is_item = |key: &str| key.starts_with('[') && key.ends_with(']');
+    let list = mapping.iter().all(|e| is_item(&e.key)) && !mapping.is_empty();
+    if !list {
         mapping.sort_natural();
-        mapping.iter_mut().for_each(|e| sort(&mut e.value));
+    }
+    mapping.iter_mut().for_each(|e| sort(&mut e.value));
+    if list {
+        let items = std::mem::take(mapping).into_iter().map(|e| e.value);
+        tree.value = Value::Sequence(items.collect());
     }
 }

@@ -27,6 +27,14 @@ impl Draft {
         let source_name = Source::Config;
         let trees = parse_documents(config.expose())
             .map_err(|error| PatchError::Syntax { source_name, error })?;
+        if trees.is_empty() {
+            return Err(PatchError::Document {
+                source_name,
+                line: 1,
+                document: String::new(),
+                reason: "config not found",
+            });
+        }
         Self::of_trees(generator, trees)
     }
 
@@ -86,6 +94,7 @@ impl Draft {
                     .collect();
                 for tree in &mut trees {
                     json::apply(tree, &operations, source)?;
+                    tree.line = 1;
                 }
                 *self = Self::of_trees(self.generator, trees)?;
                 Ok(())
@@ -109,7 +118,11 @@ impl Draft {
             }
             Step::Merge(patch) => match self.documents.iter_mut().find(|d| d.id == patch.id) {
                 Some(left) => {
-                    Merger::new(schema, source).merge(&mut left.root, patch.root, &patch.kind)
+                    let mut merger = Merger::new(schema, source);
+                    if !patch.id.is_main() {
+                        merger = merger.inside(&patch.id.kind);
+                    }
+                    merger.merge(&mut left.root, patch.root, &patch.kind)
                 }
                 None => {
                     self.documents.push(patch);

@@ -129,6 +129,8 @@ pub enum PatchError {
         left: &'static str,
         /// What the patch has.
         right: &'static str,
+        /// What Talos's own tools say.
+        theirs: String,
     },
 }
 
@@ -215,7 +217,17 @@ impl PatchError {
             }
             Self::Operation { theirs, .. }
             | Self::Faults { theirs, .. }
-            | Self::Delete { theirs, .. } => theirs.clone(),
+            | Self::Delete { theirs, .. }
+            | Self::Mismatch { theirs, .. } => theirs.clone(),
+            Self::Document {
+                line,
+                reason: reason @ "expected a YAML document",
+                ..
+            } => format!("{reason} at line {line}"),
+            Self::Document {
+                reason: reason @ "config not found",
+                ..
+            } => (*reason).to_owned(),
             Self::Document {
                 line,
                 document,
@@ -237,9 +249,6 @@ impl PatchError {
             Self::Conflict {
                 document, other, ..
             } => format!("conflicting documents: {other} and {document}"),
-            Self::Mismatch { left, right, .. } => {
-                format!("merge type mismatch left {left} right {right}")
-            }
         }
     }
 }

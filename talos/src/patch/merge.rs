@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::go::mismatch;
 use super::{PatchError, Source};
 use crate::schema::{Field, Leaf, Merge, Patching, Schema, Type, is_zero};
 use crate::yaml::{Entry, Kind, Mapping, Node, Value};
@@ -10,6 +11,8 @@ pub(super) struct Merger<'a> {
     schema: &'a Schema,
     source: Source,
     path: Vec<String>,
+    /// The kind of a document that is not the main one.
+    kind: Option<String>,
 }
 
 /// Whether a zero value counts.
@@ -27,7 +30,14 @@ impl<'a> Merger<'a> {
             schema,
             source,
             path: Vec::new(),
+            kind: None,
         }
+    }
+
+    /// Errors name this kind of document.
+    pub(super) fn inside(mut self, kind: &str) -> Self {
+        self.kind = Some(kind.to_owned());
+        self
     }
 
     pub(super) fn merge(
@@ -80,6 +90,13 @@ impl<'a> Merger<'a> {
     }
 
     fn structure(&mut self, left: &mut Node, right: Node, index: usize) -> Result<(), PatchError> {
+        let fields = &self.schema.structure(index).fields;
+        let is_key = |f: &Field| f.kind == Type::Leaf(Leaf::Base64);
+        if fields.iter().all(is_key) {
+            // A certificate and its key are read as bytes that are there even if empty: nothing of the old ones stays.
+            *left = right;
+            return Ok(());
+        }
         let (Some(left), Value::Mapping(mut right)) = (left.as_mapping_mut(), right.value) else {
             return Ok(());
         };
@@ -196,6 +213,7 @@ impl<'a> Merger<'a> {
 
     fn free_form(&mut self, left: &mut Node, right: Node) -> Result<(), PatchError> {
         if free_type(left) != free_type(&right) {
+            let path: Vec<String> = self.kind.iter().chain(&self.path).cloned().collect();
             return Err(PatchError::Mismatch {
                 source_name: self.source,
                 line: right.line,
@@ -203,6 +221,7 @@ impl<'a> Merger<'a> {
                 path: self.path.join("."),
                 left: left.describe(),
                 right: right.describe(),
+                theirs: mismatch(&path, left, &right),
             });
         }
         if left.as_mapping().is_some() {

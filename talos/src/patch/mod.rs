@@ -9,6 +9,7 @@ mod delete;
 mod documents;
 mod draft;
 mod error;
+mod go;
 mod json;
 mod merge;
 mod read;

@@ -14,6 +14,7 @@ pub(crate) struct Decoder<'a> {
 
 /// A key that the table does not have, with what stands below it.
 pub(crate) struct Unknown {
+    /// The keys down to it; an item of a list is its index in brackets.
     pub(crate) parents: Vec<String>,
     pub(crate) entry: Entry,
 }
@@ -159,7 +160,10 @@ impl<'a> Decoder<'a> {
         let mut out = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             if item.is_null() {
-                out.push(zero_of_null(inner).placed_as(&item));
+                // A null is an item only where items stand behind pointers, or may be anything.
+                if matches!(inner, Type::Pointer(_) | Type::Any) {
+                    out.push(item);
+                }
             } else {
                 self.path.push(Step::Item(index));
                 out.extend(self.value(item, inner));
@@ -205,7 +209,11 @@ impl<'a> Decoder<'a> {
                 nearest: nearest(&entry.key, known),
             },
         });
-        let parents = self.path.iter().map(ToString::to_string).collect();
+        let parent = |step: &Step| match step {
+            Step::Item(_) => format!("[{step}]"),
+            Step::Field(_) | Step::Key(_) => step.to_string(),
+        };
+        let parents = self.path.iter().map(parent).collect();
         self.unknown.push(Unknown { parents, entry });
     }
 
@@ -230,7 +238,7 @@ impl<'a> Decoder<'a> {
     fn free_form(&self, mut node: Node) -> Node {
         match &mut node.value {
             Value::Scalar(scalar) => {
-                if let Some(text) = super::number::shortest_number(scalar) {
+                if let Some(text) = super::shortest(scalar) {
                     scalar.text = text;
                 }
             }

@@ -18,7 +18,8 @@ pub(super) fn normal(leaf: Leaf, node: &Node) -> Result<Node, &'static str> {
     if leaf == Leaf::ArgumentValue
         && let Some(items) = node.as_sequence()
     {
-        let texts = items.iter().map(|i| i.as_text().map(Node::text));
+        let filled = items.iter().filter(|i| !i.is_null());
+        let texts = filled.map(|i| i.as_text().map(Node::text));
         let texts = texts
             .collect::<Option<Vec<_>>>()
             .ok_or("a text or a list of texts")?;

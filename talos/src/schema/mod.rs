@@ -21,7 +21,7 @@ pub(crate) use decode::{Decoder, Unknown};
 pub(crate) use encode::{encode, is_zero, zero};
 pub use fault::{Fault, FaultReason};
 pub(crate) use leaf::parse_prefix;
-pub(crate) use number::{Size, parse_duration, parse_size, print_duration};
+pub(crate) use number::{Size, parse_duration, parse_size, print_duration, shortest};
 pub(crate) use url::Url;
 
 /// The tables of one generator.

@@ -153,16 +153,44 @@ pub(super) fn print_size(bytes: u64) -> Node {
     }
 }
 
-/// A number of a free-form value in its shortest form.
-pub(super) fn shortest_number(scalar: &Scalar) -> Option<String> {
+/// A number or a time of a free-form value in the one form in which it is written.
+pub(crate) fn shortest(scalar: &Scalar) -> Option<String> {
     match scalar.kind {
         Kind::Int => crate::yaml::integer(&scalar.text).map(|n| n.to_string()),
         Kind::Float => {
             let value: f64 = scalar.text.replace('_', "").parse().ok()?;
             Some(print_float(value))
         }
-        Kind::Null | Kind::Bool | Kind::Timestamp | Kind::Text => None,
+        Kind::Timestamp => Some(print_time(&scalar.text)),
+        Kind::Null | Kind::Bool | Kind::Text => None,
     }
+}
+
+/// As RFC 3339 has it: `2001-1-1` to `2001-01-01T00:00:00Z`. The text is known to be a time.
+fn print_time(text: &str) -> String {
+    let (date, rest) = text.split_at(text.find([' ', 'T', 't']).unwrap_or(text.len()));
+    let two = |part: &str| format!("{part:0>2}");
+    let date: Vec<String> = date.split('-').map(two).collect();
+    let rest = rest.get(1..).unwrap_or_default();
+    let (clock, zone) = match rest.find(['Z', '+', '-']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, "Z"),
+    };
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let clock = if clock.is_empty() { "0:0:0" } else { clock };
+    let clock: Vec<String> = clock.split(':').map(two).collect();
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    let zone = if zone == "+00:00" || zone == "-00:00" {
+        "Z"
+    } else {
+        zone
+    };
+    format!(
+        "{}T{}{point}{fraction}{zone}",
+        date.join("-"),
+        clock.join(":")
+    )
 }
 
 fn print_float(value: f64) -> String {
@@ -171,7 +199,7 @@ fn print_float(value: f64) -> String {
         .split_once('e')
         .and_then(|(_, e)| e.parse::<i32>().ok())
         .unwrap_or_default();
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return value.to_string();
     }
     let (mantissa, _) = scientific.split_once('e').unwrap_or((&scientific, ""));
@@ -182,6 +210,18 @@ fn print_float(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        for (text, printed) in [
+            ("2001-1-1", "2001-01-01T00:00:00Z"),
+            ("2001-01-01 1:2:3.50", "2001-01-01T01:02:03.5Z"),
+            ("2001-01-01T10:00:00+02:00", "2001-01-01T10:00:00+02:00"),
+            ("2001-01-01t10:00:00.000Z", "2001-01-01T10:00:00Z"),
+        ] {
+            assert_eq!(print_time(text), printed);
+        }
+    }
 
     #[test]
     fn durations_print_as_go_does() {
@@ -220,6 +260,8 @@ mod tests {
             ("1e21", "1e+21"),
             ("1.0", "1"),
             ("1e-7", "1e-07"),
+            ("123456.5", "123456.5"),
+            ("1e6", "1e+06"),
         ] {
             assert_eq!(print_float(text.parse().unwrap()), printed);
         }

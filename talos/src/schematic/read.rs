@@ -1,7 +1,8 @@
 //! A schematic's text to its parts, as the factory reads it: unknown keys and duplicate ones are errors.
 
 use super::{Bootloader, Overlay, Schematic, WellKnownCertificates};
-use crate::yaml::{Kind, Node, ParseError, Scalar, TypeError, Value, integer, parse_documents};
+use crate::schema::shortest;
+use crate::yaml::{Kind, Node, ParseError, Scalar, TypeError, Value, parse_documents};
 
 /// Why the factory would refuse a schematic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,18 +172,16 @@ fn overlay(node: &Node) -> Result<Option<Overlay>, SchematicError> {
     Ok((!empty).then_some(out))
 }
 
-/// Whole numbers in decimals, keys in their order.
+/// Numbers and times in their one form, keys in their order.
 fn free_form(node: &Node) -> Node {
     Node::new(match &node.value {
-        Value::Scalar(scalar) if scalar.kind == Kind::Int => {
-            let text = integer(&scalar.text).map_or(scalar.text.clone(), |n| n.to_string());
-            Value::Scalar(Scalar::raw(Kind::Int, text))
-        }
-        Value::Scalar(scalar) if scalar.kind == Kind::Bool => {
-            let text = scalar.text.to_ascii_lowercase();
-            Value::Scalar(Scalar::raw(Kind::Bool, text))
-        }
-        Value::Scalar(scalar) => Value::Scalar(scalar.clone()),
+        Value::Scalar(scalar) => Value::Scalar(Scalar::raw(
+            scalar.kind,
+            match scalar.kind {
+                Kind::Bool => scalar.text.to_ascii_lowercase(),
+                _ => shortest(scalar).unwrap_or_else(|| scalar.text.clone()),
+            },
+        )),
         Value::Sequence(items) => Value::Sequence(items.iter().map(free_form).collect()),
         Value::Mapping(mapping) => {
             let entries = mapping

@@ -65,16 +65,9 @@ impl StoredBundle {
     pub fn read(text: &str) -> Result<Self, SecretsError> {
         let documents = parse_documents(text).map_err(SecretsError::Syntax)?;
         let Some(root) = documents.first() else {
-            let null = text.lines().any(|l| {
-                let body = l.split('#').next().unwrap_or_default().trim();
-                !matches!(body, "" | "---" | "...")
-            });
+            let is_null = crate::yaml::holds_null(text);
             let empty = SecretsError::Missing("everything: it is empty");
-            return if null {
-                Ok(Self::default())
-            } else {
-                Err(empty)
-            };
+            return is_null.then(Self::default).ok_or(empty);
         };
         if root.as_mapping().is_none() {
             return Err(SecretsError::Type(TypeError {

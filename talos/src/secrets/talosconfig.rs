@@ -57,7 +57,11 @@ impl Talosconfig {
     /// Broken YAML, nothing in it, values of other types.
     pub fn read(generator: Generator, text: &str) -> Result<Self, TalosconfigError> {
         let documents = parse_documents(text).map_err(TalosconfigError::Syntax)?;
-        let root = documents.first().ok_or(TalosconfigError::Empty)?;
+        let Some(root) = documents.first() else {
+            // A lone null is a file, though one without contexts.
+            let is_null = crate::yaml::holds_null(text);
+            return is_null.then(Self::default).ok_or(TalosconfigError::Empty);
+        };
         let read = || {
             let mut contexts = Vec::new();
             if let Some(all) = root.mapping_of("contexts")? {

@@ -19,7 +19,10 @@ pub(super) fn check(scope: &mut Scope<'_>) {
     }
     let neighbors = scope.items(&["neighbors"]);
     if neighbors.is_empty() {
-        scope.warn(&["neighbors"], "BGPInstanceConfig has no neighbors configured");
+        scope.warn(
+            &["neighbors"],
+            "BGPInstanceConfig has no neighbors configured",
+        );
     }
     let in_vrf = !scope.text(&["vrf"]).is_empty();
     let mut seen = Vec::new();
@@ -30,7 +33,8 @@ pub(super) fn check(scope: &mut Scope<'_>) {
             (address, "") if !address.is_empty() => Some(address),
             ("", link) if !link.is_empty() => Some(link),
             _ => {
-                let reason = format!("neighbor[{index}]: exactly one of address or link must be set");
+                let reason =
+                    format!("neighbor[{index}]: exactly one of address or link must be set");
                 scope.error_at(neighbor, at.clone(), reason);
                 None
             }
@@ -91,7 +95,9 @@ fn imports(scope: &mut Scope<'_>) {
         if source.is_empty() {
             errors.push("bgpInstance must be specified".to_owned());
         } else if source == own {
-            errors.push(format!("cannot import from the same BGP instance {source:?}"));
+            errors.push(format!(
+                "cannot import from the same BGP instance {source:?}"
+            ));
         }
         let prefixes = items(route, &["prefixes"]);
         if prefixes.is_empty() {
@@ -110,8 +116,15 @@ fn imports(scope: &mut Scope<'_>) {
             scope.error_at(route, at.clone(), reason);
         }
         sources.push(source);
-        for prefix in parsed.into_iter().flatten().filter(|p| masked(p.0, p.1) == p.0) {
-            for (other, from) in selectors.iter().filter(|(o, i)| *i != index && overlap(*o, prefix)) {
+        for prefix in parsed
+            .into_iter()
+            .flatten()
+            .filter(|p| masked(p.0, p.1) == p.0)
+        {
+            for (other, from) in selectors
+                .iter()
+                .filter(|(o, i)| *i != index && overlap(*o, prefix))
+            {
                 let reason = format!(
                     "importRoutes[{index}]: prefix {} overlaps importRoutes[{from}] prefix {}",
                     show(prefix),
@@ -138,7 +151,11 @@ fn own_prefixes(scope: &mut Scope<'_>, route: &Node, index: usize, parsed: &[Opt
         }
         for (j, other) in parsed[..i].iter().enumerate() {
             if let Some(other) = other.filter(|o| overlap(*o, prefix)) {
-                let reason = format!("{head}: prefix {} overlaps prefixes[{j}] {}", show(prefix), show(other));
+                let reason = format!(
+                    "{head}: prefix {} overlaps prefixes[{j}] {}",
+                    show(prefix),
+                    show(other)
+                );
                 scope.error_at(route, at.clone(), reason);
             }
         }

@@ -28,7 +28,11 @@ pub(super) fn check(scope: &mut Scope<'_>, bond: &Node, at: &str) {
     let is = |modes: &[&str]| modes.contains(&mode);
     let dynamic = is(&["balance-alb", "balance-tlb"]);
     let distributed = dynamic || is(&["802.3ad"]);
-    let has = |key: &str| bond.at(&[key]).and_then(Node::as_sequence).is_some_and(|s| !s.is_empty());
+    let has = |key: &str| {
+        bond.at(&[key])
+            .and_then(Node::as_sequence)
+            .is_some_and(|s| !s.is_empty())
+    };
     if has("arpIPTarget") {
         errors.push("bond.arpIPTarget is not supported".into());
     }
@@ -43,11 +47,17 @@ pub(super) fn check(scope: &mut Scope<'_>, bond: &Node, at: &str) {
             errors.push(format!("bond.{key} is not available in {mode} mode"));
         }
     };
-    unavailable(distributed && !text("arpValidate").is_empty(), "arpValidate");
+    unavailable(
+        distributed && !text("arpValidate").is_empty(),
+        "arpValidate",
+    );
     let primary = !text("primary").is_empty();
     unavailable(primary && !dynamic && !is(&["active-backup"]), "primary");
     unavailable(distributed && count("arpInterval") > 0, "arpInterval");
-    unavailable(!is(&["balance-rr"]) && count("packetsPerSlave") > 1, "packetsPerSlave");
+    unavailable(
+        !is(&["balance-rr"]) && count("packetsPerSlave") > 1,
+        "packetsPerSlave",
+    );
     unavailable(!dynamic && count("tlbDynamicLb") > 0, "tlbDynamicTLB");
     for key in ["adActorSysPrio", "adUserPortKey"] {
         if !is(&["802.3ad"]) && count(key) > 0 {
@@ -61,13 +71,41 @@ pub(super) fn check(scope: &mut Scope<'_>, bond: &Node, at: &str) {
 
 fn choices<'a>(text: &impl Fn(&str) -> &'a str, errors: &mut Vec<String>) {
     let all: [(&str, &str, &[&str]); 7] = [
-        ("xmitHashPolicy", "xmit hash policy", &["layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4"]),
+        (
+            "xmitHashPolicy",
+            "xmit hash policy",
+            &["layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4"],
+        ),
         ("lacpRate", "lacp rate", &["slow", "fast"]),
-        ("arpValidate", "arp_validate mode", &["none", "active", "backup", "all", "filter", "filter-active", "filter-backup"]),
+        (
+            "arpValidate",
+            "arp_validate mode",
+            &[
+                "none",
+                "active",
+                "backup",
+                "all",
+                "filter",
+                "filter-active",
+                "filter-backup",
+            ],
+        ),
         ("arpAllTargets", "arp_all_targets mode", &["any", "all"]),
-        ("primaryReselect", "primary_reselect mode", &["always", "better", "failure"]),
-        ("failOverMac", "fail_over_mac value", &["none", "active", "follow"]),
-        ("adSelect", "ad_select mode", &["stable", "bandwidth", "count"]),
+        (
+            "primaryReselect",
+            "primary_reselect mode",
+            &["always", "better", "failure"],
+        ),
+        (
+            "failOverMac",
+            "fail_over_mac value",
+            &["none", "active", "follow"],
+        ),
+        (
+            "adSelect",
+            "ad_select mode",
+            &["stable", "bandwidth", "count"],
+        ),
     ];
     for (key, what, known) in all {
         let value = text(key);

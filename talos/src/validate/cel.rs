@@ -16,12 +16,45 @@ pub(super) enum Names {
 const UNITS: [&str; 12] = [
     "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "kB", "MB", "GB", "TB", "PB", "EB",
 ];
-const CLASSES: [&str; 5] = ["Besteffort", "Burstable", "Guaranteed", "Podruntime", "System"];
+const CLASSES: [&str; 5] = [
+    "Besteffort",
+    "Burstable",
+    "Guaranteed",
+    "Podruntime",
+    "System",
+];
 /// Functions and type names that every expression has.
 const COMMON: [&str; 30] = [
-    "size", "int", "uint", "double", "string", "bytes", "bool", "type", "has", "all", "exists", "exists_one", "map",
-    "filter", "duration", "timestamp", "dyn", "matches", "contains", "startsWith", "endsWith", "glob", "mac",
-    "optional", "multiply_qos_vectors", "list", "null_type", "true", "false", "null",
+    "size",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "bool",
+    "type",
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "map",
+    "filter",
+    "duration",
+    "timestamp",
+    "dyn",
+    "matches",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "glob",
+    "mac",
+    "optional",
+    "multiply_qos_vectors",
+    "list",
+    "null_type",
+    "true",
+    "false",
+    "null",
 ];
 
 impl Names {
@@ -41,7 +74,9 @@ impl Names {
             ),
         };
         let classes = matches!(self, Self::OomTrigger | Self::OomScoring);
-        own || UNITS.contains(&name) || COMMON.contains(&name) || (classes && CLASSES.contains(&name))
+        own || UNITS.contains(&name)
+            || COMMON.contains(&name)
+            || (classes && CLASSES.contains(&name))
     }
 }
 
@@ -79,7 +114,10 @@ fn show(text: &str, at: usize, reason: &str) -> String {
     let column = before.chars().rev().take_while(|c| *c != '\n').count();
     let shown = text.lines().nth(line - 1).unwrap_or_default();
     let dots = ".".repeat(column);
-    format!("ERROR: <input>:{line}:{}: {reason}\n | {shown}\n | {dots}^", column + 1)
+    format!(
+        "ERROR: <input>:{line}:{}: {reason}\n | {shown}\n | {dots}^",
+        column + 1
+    )
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -90,8 +128,8 @@ enum Token {
 }
 
 const SYMBOLS: [&str; 25] = [
-    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[",
-    "]", "{", "}", "=",
+    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",",
+    "(", ")", "[", "]", "{", "}", "=",
 ];
 
 /// Tokens with their offsets, or the offset of what is none.
@@ -110,7 +148,8 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, usize> {
             out.push((at, Token::Literal));
         } else if c.is_ascii_alphabetic() || c == '_' {
             let mut name = String::new();
-            while let Some((_, c)) = chars.next_if(|(_, c)| c.is_ascii_alphanumeric() || *c == '_') {
+            while let Some((_, c)) = chars.next_if(|(_, c)| c.is_ascii_alphanumeric() || *c == '_')
+            {
                 name.push(c);
             }
             let prefixed = matches!(chars.peek(), Some((_, '"' | '\'')));
@@ -121,7 +160,10 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, usize> {
                 out.push((at, Token::Name(name)));
             }
         } else {
-            let symbol = SYMBOLS.iter().find(|s| text[at..].starts_with(**s)).ok_or(at)?;
+            let symbol = SYMBOLS
+                .iter()
+                .find(|s| text[at..].starts_with(**s))
+                .ok_or(at)?;
             (0..symbol.len()).for_each(|_| drop(chars.next()));
             out.push((at, Token::Symbol(symbol)));
         }
@@ -242,7 +284,8 @@ impl Parser {
             }
             Some(Token::Name(name)) => {
                 self.next += 1;
-                if !self.names.knows(&name) && !self.bound.contains(&name) && self.unknown.is_none() {
+                if !self.names.knows(&name) && !self.bound.contains(&name) && self.unknown.is_none()
+                {
                     self.unknown = Some((at, name.clone()));
                 }
                 match self.take(&["("]) {
@@ -319,7 +362,12 @@ mod tests {
             "ERROR: <input>:1:1: undeclared reference to 'foo' (in container '')\n | foo.bar == 1\n | ^"
         );
         for bad in ["link.nope ==", "link.(", "'x", "link.name == 'a' 'b'", "@"] {
-            assert!(error(bad, Names::Link).unwrap().starts_with("ERROR: <input>:1:"), "{bad}");
+            assert!(
+                error(bad, Names::Link)
+                    .unwrap()
+                    .starts_with("ERROR: <input>:1:"),
+                "{bad}"
+            );
         }
         let deep = "(".repeat(5000);
         assert!(error(&deep, Names::Link).is_some());

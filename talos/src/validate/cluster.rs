@@ -31,12 +31,18 @@ pub(super) fn check(scope: &mut Scope<'_>, kind: Kind) {
     etcd(scope, kind);
     let key = ["cluster", "ca", "key"];
     if kind != Kind::ControlPlane && !scope.text(&key).is_empty() {
-        scope.error(&key, "cluster CA key is not allowed on non-controlplane nodes (.cluster.ca)");
+        scope.error(
+            &key,
+            "cluster CA key is not allowed on non-controlplane nodes (.cluster.ca)",
+        );
     }
     inline_manifests(scope);
     discovery(scope);
     api_server(scope);
-    for (section, name) in [("controllerManager", "controller-manager"), ("scheduler", "scheduler")] {
+    for (section, name) in [
+        ("controllerManager", "controller-manager"),
+        ("scheduler", "scheduler"),
+    ] {
         if let Some(error) = resources_error(scope.root.at(&["cluster", section, "resources"])) {
             let reason = format!("{name} resource validation failed: {error}");
             scope.error(&["cluster", section, "resources"], reason);
@@ -48,7 +54,10 @@ fn cloud_provider(scope: &mut Scope<'_>) {
     let path = ["cluster", "externalCloudProvider", "manifests"];
     let manifests = scope.items(&path);
     if !manifests.is_empty() && !scope.is_true(&["cluster", "externalCloudProvider", "enabled"]) {
-        scope.error(&path, "external cloud provider is disabled, but manifests are provided");
+        scope.error(
+            &path,
+            "external cloud provider is disabled, but manifests are provided",
+        );
         return;
     }
     for item in manifests {
@@ -70,14 +79,20 @@ fn etcd(scope: &mut Scope<'_>, kind: Kind) {
         return;
     }
     if !scope.has(&["cluster", "etcd", "ca"]) {
-        scope.error(&["cluster", "etcd", "ca"], "key/cert combination should not be empty");
+        scope.error(
+            &["cluster", "etcd", "ca"],
+            "key/cert combination should not be empty",
+        );
     }
     let subnet = ["cluster", "etcd", "subnet"];
     let advertised = ["cluster", "etcd", "advertisedSubnets"];
     let old = scope.text(&subnet);
     let new = scope.items(&advertised);
     if !old.is_empty() && !new.is_empty() {
-        scope.error(&subnet, "etcd subnet can't be set when advertised subnets are set");
+        scope.error(
+            &subnet,
+            "etcd subnet can't be set when advertised subnets are set",
+        );
     }
     let check = |scope: &mut Scope<'_>, node: &Node, key: &str, what: &str| {
         let text = node.as_text().unwrap_or_default();
@@ -108,7 +123,11 @@ fn inline_manifests(scope: &mut Scope<'_>) {
             scope.error_at(item, at.clone(), "inline manifest name can't be empty");
         }
         if seen.contains(&name) {
-            scope.error_at(item, at, format!("inline manifest name {name:?} is duplicate"));
+            scope.error_at(
+                item,
+                at,
+                format!("inline manifest name {name:?} is duplicate"),
+            );
         }
         seen.push(name);
     }
@@ -151,7 +170,11 @@ fn api_server(scope: &mut Scope<'_>) {
     let authorizers = scope.items(&path);
     let arguments = scope.mapping(&["cluster", "apiServer", "extraArgs"]);
     if !authorizers.is_empty() {
-        let keys: Vec<&str> = arguments.into_iter().flatten().map(|e| e.key.as_str()).collect();
+        let keys: Vec<&str> = arguments
+            .into_iter()
+            .flatten()
+            .map(|e| e.key.as_str())
+            .collect();
         if keys.contains(&"authorization-mode") {
             scope.error(&path, "authorization-mode cannot be used in conjunction with AuthorizationConfig, use eitherr AuthorizationConfig or authorization-mode");
             return;
@@ -168,7 +191,10 @@ fn api_server(scope: &mut Scope<'_>) {
         } else if item.text_at(&["name"]).unwrap_or_default().is_empty() {
             "authorizer name must be set".to_owned()
         } else if !AUTHORIZERS.contains(&kind) {
-            format!("authorizer type {kind} is not allowed, allowed types are [{}]", AUTHORIZERS.join(" "))
+            format!(
+                "authorizer type {kind} is not allowed, allowed types are [{}]",
+                AUTHORIZERS.join(" ")
+            )
         } else {
             continue;
         };
@@ -185,7 +211,9 @@ fn api_server(scope: &mut Scope<'_>) {
 /// A pod has processors and memory, nothing else.
 pub(super) fn resources_error(resources: Option<&Node>) -> Option<String> {
     let sections = ["requests", "limits"].into_iter();
-    let mut keys = sections.filter_map(|s| resources?.at(&[s])?.as_mapping()).flatten();
+    let mut keys = sections
+        .filter_map(|s| resources?.at(&[s])?.as_mapping())
+        .flatten();
     keys.find(|e| e.key != "cpu" && e.key != "memory")
         .map(|e| format!("unsupported pod resource {:?}", e.key))
 }
@@ -216,7 +244,10 @@ pub(super) fn cni(scope: &mut Scope<'_>) {
             }
         }
     } else if !urls.is_empty() {
-        scope.error(&urls_path, format!("\"urls\" field should be empty for {name:?} CNI"));
+        scope.error(
+            &urls_path,
+            format!("\"urls\" field should be empty for {name:?} CNI"),
+        );
     }
     if name == "flannel" {
         return;
@@ -226,9 +257,16 @@ pub(super) fn cni(scope: &mut Scope<'_>) {
         let reason = format!("\"flanneldExtraArgs\" field should be empty for {name:?} CNI");
         scope.error(&arguments, reason);
     }
-    let policies = ["cluster", "network", "cni", "flannel", "kubeNetworkPoliciesEnabled"];
+    let policies = [
+        "cluster",
+        "network",
+        "cni",
+        "flannel",
+        "kubeNetworkPoliciesEnabled",
+    ];
     if scope.is_true(&policies) {
-        let reason = format!("\"flannelKubeNetworkPoliciesEnabled\" should not be enabled for {name:?} CNI");
+        let reason =
+            format!("\"flannelKubeNetworkPoliciesEnabled\" should not be enabled for {name:?} CNI");
         scope.error(&policies, reason);
     }
 }

@@ -59,7 +59,11 @@ fn hostname(scope: &mut Scope<'_>) {
     let stable = ["machine", "features", "stableHostname"];
     if !scope.text(&path).is_empty() {
         let hint = "remove it and set HostnameConfig's hostname";
-        scope.error_with(&path, "static hostname is already set in v1alpha1 config", hint);
+        scope.error_with(
+            &path,
+            "static hostname is already set in v1alpha1 config",
+            hint,
+        );
     } else if scope.is_true(&stable) {
         scope.error(&stable, "stable hostname is already set in v1alpha1 config");
     }
@@ -78,12 +82,18 @@ fn resolver(document: &Node, scope: &mut Scope<'_>) {
     } else if names_servers {
         scope.error(&network("nameservers"), already("nameservers"));
     } else if scope.is_true(&network("disableSearchDomain")) {
-        scope.error(&network("disableSearchDomain"), already("disableSearchDomain"));
+        scope.error(
+            &network("disableSearchDomain"),
+            already("disableSearchDomain"),
+        );
     } else {
         let own = document.at(&["hostDNS"]).and_then(Node::as_mapping);
         let path = ["machine", "features", "hostDNS"];
         if own.is_some_and(|m| !m.is_empty()) && scope.has(&path) {
-            scope.error(&path, ".machine.features.hostDNS is already set in v1alpha1 config");
+            scope.error(
+                &path,
+                ".machine.features.hostDNS is already set in v1alpha1 config",
+            );
         }
     }
 }
@@ -93,11 +103,20 @@ fn time_sync(scope: &mut Scope<'_>) {
     let both = "in both v1alpha1 and new-style configuration";
     let timeout = scope.text(&at("bootTimeout"));
     if scope.is_true(&at("disabled")) {
-        scope.error(&at("disabled"), format!("time sync cannot be disabled {both}"));
+        scope.error(
+            &at("disabled"),
+            format!("time sync cannot be disabled {both}"),
+        );
     } else if !scope.items(&at("servers")).is_empty() {
-        scope.error(&at("servers"), format!("time servers cannot be specified {both}"));
+        scope.error(
+            &at("servers"),
+            format!("time servers cannot be specified {both}"),
+        );
     } else if parse_duration(timeout).is_some_and(|t| t != 0) {
-        scope.error(&at("bootTimeout"), format!("boot timeout cannot be specified {both}"));
+        scope.error(
+            &at("bootTimeout"),
+            format!("boot timeout cannot be specified {both}"),
+        );
     }
 }
 
@@ -107,8 +126,12 @@ fn encryption(document: &Node, name: &str, scope: &mut Scope<'_>) {
         "EPHEMERAL" => "ephemeral",
         _ => return,
     };
-    let provider = document.text_at(&["encryption", "provider"]).unwrap_or("none");
-    let keys = document.at(&["encryption", "keys"]).and_then(Node::as_sequence);
+    let provider = document
+        .text_at(&["encryption", "provider"])
+        .unwrap_or("none");
+    let keys = document
+        .at(&["encryption", "keys"])
+        .and_then(Node::as_sequence);
     if provider == "none" && keys.is_none_or(<[Node]>::is_empty) {
         return;
     }
@@ -120,30 +143,126 @@ fn encryption(document: &Node, name: &str, scope: &mut Scope<'_>) {
 
 /// Kind, the part of the main document that says the same, and what the machinery says about it; the first counts.
 const KUBERNETES: [(&str, &[&str], &str); 24] = [
-    ("KubeAdmissionControlConfig", &["cluster", "apiServer", "admissionControl"], "admission control plugin config is already set in v1alpha1 config"),
-    ("KubeAuthorizerConfig", &["cluster", "apiServer", "admissionControl"], "admission control plugin config is already set in v1alpha1 config"),
-    ("KubeAggregatorCAConfig", &["cluster", "aggregatorCA"], "kube-apiserver aggregator CA is already set in v1alpha1 config (.cluster.aggregatorCA), please remove it and use the new KubeAggregatorCAConfig document instead"),
-    ("KubeAPIServerConfig", &["cluster", "apiServer"], "kube-apiserver config is already set in v1alpha1 config (.cluster.apiServer)"),
-    ("KubeAPIServerConfig", &["cluster", "controlPlane", "localAPIServerPort"], "kube-apiserver API port is already set in v1alpha1 config (.cluster.controlPlane.localAPIServerPort)"),
-    ("KubeAPIServerCAConfig", &["cluster", "ca"], "kube-apiserver CA is already set in v1alpha1 config (.cluster.ca)"),
-    ("KubeAuditPolicyConfig", &["cluster", "apiServer", "auditPolicy"], "audit policy config is already set in v1alpha1 config"),
-    ("KubeClusterConfig", &["cluster", "clusterName"], "cluster name is already set in the v1alpha1 config (.cluster.clusterName). Please remove it and use only the new KubeClusterConfig document to avoid conflicts"),
-    ("KubeClusterConfig", &["cluster", "controlPlane", "endpoint"], "cluster endpoint is already set in the v1alpha1 config (.cluster.controlPlane.endpoint). Please remove it and use only the new KubeClusterConfig document to avoid conflicts"),
-    ("KubeControllerManagerConfig", &["cluster", "controllerManager"], "kube-controller-manager config is already set in v1alpha1 config (.cluster.controllerManager)"),
-    ("KubeControllerManagerConfig", &["machine", "controlPlane", "controllerManager"], "kube-controller-manager config is already set in v1alpha1 config (.machine.controlplane.controllerManager)"),
-    ("KubeSchedulerConfig", &["cluster", "scheduler"], "kube-scheduler config is already set in v1alpha1 config (.cluster.scheduler)"),
-    ("KubeSchedulerConfig", &["machine", "controlPlane", "scheduler"], "kube-scheduler config is already set in v1alpha1 config (.machine.controlplane.scheduler)"),
-    ("KubeCoreDNSConfig", &["cluster", "coreDNS"], "CoreDNS config is already set in v1alpha1 config (.cluster.coreDNS)"),
-    ("KubeCredentialProviderConfig", &["machine", "kubelet"], "cannot use KubeCredentialProviderConfig with legacy kubelet configuration (.machine.kubelet)"),
-    ("KubeFlannelCNIConfig", &["cluster", "network"], "cluster network config in v1alpha1 config (.machine.cluster.network) can't be used with KubeFlannelCNIConfig document, please remove it to avoid conflicts"),
-    ("KubeletConfig", &["machine", "kubelet"], "kubelet config is already set in v1alpha1 config (.machine.kubelet)"),
-    ("KubePrismConfig", &["machine", "features", "kubePrism"], "KubePrism config in v1alpha1 config (.machine.features.kubePrism) can't be used with KubePrismConfig document, please remove it to avoid conflicts"),
-    ("KubeNetworkConfig", &["cluster", "network"], "cluster network config is already set in the v1alpha1 config (.machine.cluster.network). Please remove it and use only the new KubeNetworkConfig document to avoid conflicts"),
-    ("KubeProxyConfig", &["cluster", "proxy"], "cluster proxy config in v1alpha1 config (.machine.cluster.proxy) can't be used with KubeProxyConfig document, please remove it to avoid conflicts"),
-    ("KubeServiceAccountConfig", &["cluster", "serviceAccount"], "service account is already set in v1alpha1 config (.cluster.serviceAccount)"),
-    ("KubeTalosAPIAccessConfig", &["machine", "features", "kubernetesTalosAPIAccess"], ".machine.features.kubernetesTalosAPIAccess is already set in v1alpha1 config"),
-    ("KubeEtcdEncryptionConfig", &["cluster", "secretboxEncryptionSecret"], "etcd encryption config is already set in v1alpha1 config"),
-    ("KubeEtcdEncryptionConfig", &["cluster", "aescbcEncryptionSecret"], "etcd encryption config is already set in v1alpha1 config"),
+    (
+        "KubeAdmissionControlConfig",
+        &["cluster", "apiServer", "admissionControl"],
+        "admission control plugin config is already set in v1alpha1 config",
+    ),
+    (
+        "KubeAuthorizerConfig",
+        &["cluster", "apiServer", "admissionControl"],
+        "admission control plugin config is already set in v1alpha1 config",
+    ),
+    (
+        "KubeAggregatorCAConfig",
+        &["cluster", "aggregatorCA"],
+        "kube-apiserver aggregator CA is already set in v1alpha1 config (.cluster.aggregatorCA), please remove it and use the new KubeAggregatorCAConfig document instead",
+    ),
+    (
+        "KubeAPIServerConfig",
+        &["cluster", "apiServer"],
+        "kube-apiserver config is already set in v1alpha1 config (.cluster.apiServer)",
+    ),
+    (
+        "KubeAPIServerConfig",
+        &["cluster", "controlPlane", "localAPIServerPort"],
+        "kube-apiserver API port is already set in v1alpha1 config (.cluster.controlPlane.localAPIServerPort)",
+    ),
+    (
+        "KubeAPIServerCAConfig",
+        &["cluster", "ca"],
+        "kube-apiserver CA is already set in v1alpha1 config (.cluster.ca)",
+    ),
+    (
+        "KubeAuditPolicyConfig",
+        &["cluster", "apiServer", "auditPolicy"],
+        "audit policy config is already set in v1alpha1 config",
+    ),
+    (
+        "KubeClusterConfig",
+        &["cluster", "clusterName"],
+        "cluster name is already set in the v1alpha1 config (.cluster.clusterName). Please remove it and use only the new KubeClusterConfig document to avoid conflicts",
+    ),
+    (
+        "KubeClusterConfig",
+        &["cluster", "controlPlane", "endpoint"],
+        "cluster endpoint is already set in the v1alpha1 config (.cluster.controlPlane.endpoint). Please remove it and use only the new KubeClusterConfig document to avoid conflicts",
+    ),
+    (
+        "KubeControllerManagerConfig",
+        &["cluster", "controllerManager"],
+        "kube-controller-manager config is already set in v1alpha1 config (.cluster.controllerManager)",
+    ),
+    (
+        "KubeControllerManagerConfig",
+        &["machine", "controlPlane", "controllerManager"],
+        "kube-controller-manager config is already set in v1alpha1 config (.machine.controlplane.controllerManager)",
+    ),
+    (
+        "KubeSchedulerConfig",
+        &["cluster", "scheduler"],
+        "kube-scheduler config is already set in v1alpha1 config (.cluster.scheduler)",
+    ),
+    (
+        "KubeSchedulerConfig",
+        &["machine", "controlPlane", "scheduler"],
+        "kube-scheduler config is already set in v1alpha1 config (.machine.controlplane.scheduler)",
+    ),
+    (
+        "KubeCoreDNSConfig",
+        &["cluster", "coreDNS"],
+        "CoreDNS config is already set in v1alpha1 config (.cluster.coreDNS)",
+    ),
+    (
+        "KubeCredentialProviderConfig",
+        &["machine", "kubelet"],
+        "cannot use KubeCredentialProviderConfig with legacy kubelet configuration (.machine.kubelet)",
+    ),
+    (
+        "KubeFlannelCNIConfig",
+        &["cluster", "network"],
+        "cluster network config in v1alpha1 config (.machine.cluster.network) can't be used with KubeFlannelCNIConfig document, please remove it to avoid conflicts",
+    ),
+    (
+        "KubeletConfig",
+        &["machine", "kubelet"],
+        "kubelet config is already set in v1alpha1 config (.machine.kubelet)",
+    ),
+    (
+        "KubePrismConfig",
+        &["machine", "features", "kubePrism"],
+        "KubePrism config in v1alpha1 config (.machine.features.kubePrism) can't be used with KubePrismConfig document, please remove it to avoid conflicts",
+    ),
+    (
+        "KubeNetworkConfig",
+        &["cluster", "network"],
+        "cluster network config is already set in the v1alpha1 config (.machine.cluster.network). Please remove it and use only the new KubeNetworkConfig document to avoid conflicts",
+    ),
+    (
+        "KubeProxyConfig",
+        &["cluster", "proxy"],
+        "cluster proxy config in v1alpha1 config (.machine.cluster.proxy) can't be used with KubeProxyConfig document, please remove it to avoid conflicts",
+    ),
+    (
+        "KubeServiceAccountConfig",
+        &["cluster", "serviceAccount"],
+        "service account is already set in v1alpha1 config (.cluster.serviceAccount)",
+    ),
+    (
+        "KubeTalosAPIAccessConfig",
+        &["machine", "features", "kubernetesTalosAPIAccess"],
+        ".machine.features.kubernetesTalosAPIAccess is already set in v1alpha1 config",
+    ),
+    (
+        "KubeEtcdEncryptionConfig",
+        &["cluster", "secretboxEncryptionSecret"],
+        "etcd encryption config is already set in v1alpha1 config",
+    ),
+    (
+        "KubeEtcdEncryptionConfig",
+        &["cluster", "aescbcEncryptionSecret"],
+        "etcd encryption config is already set in v1alpha1 config",
+    ),
 ];
 
 /// What a node's document conflicts with, in the machinery's order.

@@ -50,7 +50,9 @@ fn name_error(name: &str) -> Option<String> {
         Some(format!("name {name:?} must be 63 characters or fewer"))
     } else {
         (!name.bytes().all(valid)).then(|| {
-            format!("name {name:?}: name can only contain lowercase ASCII letters, digits and hyphens")
+            format!(
+                "name {name:?}: name can only contain lowercase ASCII letters, digits and hyphens"
+            )
         })
     }
 }
@@ -124,7 +126,8 @@ fn mounts(scope: &mut Scope<'_>) {
 fn security(scope: &mut Scope<'_>) {
     let profile = scope.text(&["security", "profile"]);
     if !matches!(profile, "" | "restricted" | "privileged") {
-        let reason = format!("unsupported security profile {profile:?}, expected restricted or privileged");
+        let reason =
+            format!("unsupported security profile {profile:?}, expected restricted or privileged");
         scope.error(&["security", "profile"], reason);
     }
     let added = scope.items(&["security", "capabilities", "add"]);
@@ -161,7 +164,10 @@ fn capability_error(field: &str, capability: &str) -> Option<String> {
         "must be given without the CAP_ prefix"
     } else if capability.to_uppercase() != capability {
         "must be upper case"
-    } else if !capability.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') {
+    } else if !capability
+        .bytes()
+        .all(|b| b.is_ascii_uppercase() || b == b'_')
+    {
         "may only contain upper case letters and underscores"
     } else {
         return None;
@@ -199,7 +205,8 @@ const CONDITIONS: [&str; 4] = ["addresses", "connectivity", "hostname", "etcfile
 
 fn depends_on(scope: &mut Scope<'_>, own: &str) {
     for item in scope.items(&["dependsOn", "paths"]) {
-        if let Some(error) = path_error("dependsOn.paths entry", item.as_text().unwrap_or_default()) {
+        if let Some(error) = path_error("dependsOn.paths entry", item.as_text().unwrap_or_default())
+        {
             scope.error_at(item, "dependsOn.paths".into(), error);
         }
     }

@@ -134,7 +134,12 @@ fn key_error(key: &str) -> Option<(String, String)> {
 fn check_wireguard(scope: &mut Scope<'_>, wireguard: &Node, at: &str) {
     if let Some((reason, exact)) = key_error(text(wireguard, "privateKey")) {
         let reason = format!("private key is invalid: {reason}");
-        scope.secret_error_at(wireguard, format!("{at}.privateKey"), reason, format!("private key is invalid: {exact}"));
+        scope.secret_error_at(
+            wireguard,
+            format!("{at}.privateKey"),
+            reason,
+            format!("private key is invalid: {exact}"),
+        );
     }
     for peer in items(wireguard, &["peers"]) {
         let at = format!("{at}.peers");
@@ -145,12 +150,17 @@ fn check_wireguard(scope: &mut Scope<'_>, wireguard: &Node, at: &str) {
         let valid = split_host_port(endpoint)
             .is_ok_and(|(host, _)| !host.contains(':') || host.parse::<IpAddr>().is_ok());
         if !endpoint.is_empty() && !valid {
-            scope.error_at(peer, at.clone(), format!("peer endpoint {endpoint:?} is invalid"));
+            scope.error_at(
+                peer,
+                at.clone(),
+                format!("peer endpoint {endpoint:?} is invalid"),
+            );
         }
         for allowed in items(peer, &["allowedIPs"]) {
             let text = allowed.as_text().unwrap_or_default();
             if parse_prefix(text).is_none() {
-                let reason = format!("peer allowed IP {text:?} is invalid: invalid CIDR address: {text}");
+                let reason =
+                    format!("peer allowed IP {text:?} is invalid: invalid CIDR address: {text}");
                 scope.error_at(allowed, at.clone(), reason);
             }
         }
@@ -166,10 +176,15 @@ fn vlans(scope: &mut Scope<'_>, device: &Node, at: &str) {
         let addresses = items(vlan, &["addresses"]);
         let cidr = text(vlan, "cidr");
         if !addresses.is_empty() && !cidr.is_empty() {
-            let reason = format!("[networking.os.device.vlan] {name}: vlan can't have both .cidr and .addresses set");
+            let reason = format!(
+                "[networking.os.device.vlan] {name}: vlan can't have both .cidr and .addresses set"
+            );
             scope.error_at(vlan, at.clone(), reason);
         }
-        if let Some(error) = Some(cidr).filter(|c| !c.is_empty()).and_then(address_or_network_error) {
+        if let Some(error) = Some(cidr)
+            .filter(|c| !c.is_empty())
+            .and_then(address_or_network_error)
+        {
             let reason = format!("[networking.os.device.vlan.CIDR] {name}: {error}");
             scope.error_at(vlan, at.clone(), reason);
         }
@@ -196,7 +211,9 @@ fn addressing(scope: &mut Scope<'_>, device: &Node, at: &str, owners: &HashMap<&
         scope.error_at(device, at.to_owned(), reason);
     }
     if !addresses.is_empty() && !cidr.is_empty() {
-        let reason = format!("[networking.os.device] {own:?}: interface can't have both .cidr and .addresses set");
+        let reason = format!(
+            "[networking.os.device] {own:?}: interface can't have both .cidr and .addresses set"
+        );
         scope.error_at(device, at.to_owned(), reason);
     }
     if !cidr.is_empty() {
@@ -218,7 +235,8 @@ fn addressing(scope: &mut Scope<'_>, device: &Node, at: &str, owners: &HashMap<&
     if let Some(vip) = vip {
         let address = text(vip, "ip");
         if address.parse::<IpAddr>().is_err() {
-            let reason = format!("[networking.os.device.vip] failed to parse {address:?} as IP address");
+            let reason =
+                format!("[networking.os.device.vip] failed to parse {address:?} as IP address");
             scope.error_at(vip, format!("{at}.vip.ip"), reason);
         }
     }

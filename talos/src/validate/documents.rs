@@ -91,7 +91,10 @@ fn discovery_identity(scope: &mut Scope<'_>) {
     } else {
         let reason = match STANDARD.decode(secret) {
             Ok(bytes) if bytes.len() == 32 => return,
-            Ok(bytes) => format!("invalid clusterSecret: expected 32 bytes, got {}", bytes.len()),
+            Ok(bytes) => format!(
+                "invalid clusterSecret: expected 32 bytes, got {}",
+                bytes.len()
+            ),
             Err(_) => "invalid clusterSecret: failed to decode from base64".to_owned(),
         };
         let exact = format!("{reason}: {secret}");
@@ -115,7 +118,8 @@ fn probe(scope: &mut Scope<'_>, what: &str) {
                 None => scope.error(&["url"], "HTTP probe URL is required"),
                 Some(url) if url.scheme != "http" && url.scheme != "https" => {
                     let scheme = url.scheme;
-                    let reason = format!("HTTP probe URL scheme must be http or https, got {scheme:?}");
+                    let reason =
+                        format!("HTTP probe URL scheme must be http or https, got {scheme:?}");
                     scope.error(&["url"], reason);
                 }
                 Some(url) if url.host().is_empty() => {
@@ -126,7 +130,10 @@ fn probe(scope: &mut Scope<'_>, what: &str) {
             }
         }
     }
-    for (key, subject) in [("timeout", format!("{what} probe timeout")), ("interval", "probe interval".into())] {
+    for (key, subject) in [
+        ("timeout", format!("{what} probe timeout")),
+        ("interval", "probe interval".into()),
+    ] {
         let value = duration(scope.root, &[key]);
         if value < 0 {
             let reason = format!("{subject} cannot be negative: {}", print_duration(value));
@@ -143,7 +150,9 @@ fn probe(scope: &mut Scope<'_>, what: &str) {
 fn environment(scope: &mut Scope<'_>) {
     for entry in scope.mapping(&["variables"]).into_iter().flatten() {
         let mut bytes = entry.key.bytes();
-        let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        let first = bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
         if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             let reason = format!("invalid environment variable name: {:?}", entry.key);
             scope.error(&["variables", &entry.key], reason);
@@ -181,7 +190,11 @@ fn kernel_log(scope: &mut Scope<'_>) {
 fn out_of_memory(scope: &mut Scope<'_>) {
     for (key, what, names) in [
         ("triggerExpression", "OOM trigger", cel::Names::OomTrigger),
-        ("cgroupRankingExpression", "OOM cgroup scoring", cel::Names::OomScoring),
+        (
+            "cgroupRankingExpression",
+            "OOM cgroup scoring",
+            cel::Names::OomScoring,
+        ),
     ] {
         let text = scope.text(&[key]);
         if let Some(error) = cel::error(text, names).filter(|_| !text.is_empty()) {
@@ -189,7 +202,10 @@ fn out_of_memory(scope: &mut Scope<'_>) {
         }
     }
     if duration(scope.root, &["sampleInterval"]) < 0 {
-        scope.error(&["sampleInterval"], "OOM sample interval must be longer than 0");
+        scope.error(
+            &["sampleInterval"],
+            "OOM sample interval must be longer than 0",
+        );
     }
 }
 
@@ -247,12 +263,16 @@ fn image_verification(scope: &mut Scope<'_>) {
 
 fn pattern_warnings(scope: &mut Scope<'_>, rule: &Node, index: usize, pattern: &str) {
     let at = format!("rules.{index}.image");
-    let only = "but matching only applies to the image registry and repository, not the tag or digest";
+    let only =
+        "but matching only applies to the image registry and repository, not the tag or digest";
     if pattern.contains('@') {
         let reason = format!("rule {index}: imagePattern contains '@' {only}");
         scope.warn_at(rule, at.clone(), reason);
     }
-    if pattern.split_once('/').is_some_and(|(_, rest)| rest.contains(':')) {
+    if pattern
+        .split_once('/')
+        .is_some_and(|(_, rest)| rest.contains(':'))
+    {
         let reason = format!("rule {index}: imagePattern contains ':' {only}");
         scope.warn_at(rule, at.clone(), reason);
     }
@@ -283,11 +303,13 @@ fn registry_auth(scope: &mut Scope<'_>) {
     let set = |key: &str| !scope.text(&[key]).is_empty();
     let (user, token, auth) = (set("username"), set("identityToken"), set("auth"));
     if user && token {
-        let reason = "only one of username/password or identityToken authentication can be specified";
+        let reason =
+            "only one of username/password or identityToken authentication can be specified";
         scope.error(&["identityToken"], reason);
     }
     if auth && (user || token) {
-        let reason = "only one of auth, username/password or identityToken authentication can be specified";
+        let reason =
+            "only one of auth, username/password or identityToken authentication can be specified";
         scope.error(&["auth"], reason);
     }
 }
@@ -303,7 +325,10 @@ fn registry_mirror(scope: &mut Scope<'_>) {
                 scope.error_at(endpoint, at, reason);
             }
             Some(url) if url.scheme != "http" && url.scheme != "https" => {
-                let reason = format!("endpoints[{index}].url has unsupported scheme: {:?}", url.scheme);
+                let reason = format!(
+                    "endpoints[{index}].url has unsupported scheme: {:?}",
+                    url.scheme
+                );
                 scope.error_at(endpoint, at, reason);
             }
             Some(_) => {}
@@ -328,10 +353,15 @@ fn registry_tls(scope: &mut Scope<'_>) {
         return;
     }
     if let Some(error) = pem::certificate_error(identity.text_at(&["cert"]).unwrap_or_default()) {
-        scope.error(&["clientIdentity", "cert"], format!("client identity certificate is invalid: {error}"));
+        scope.error(
+            &["clientIdentity", "cert"],
+            format!("client identity certificate is invalid: {error}"),
+        );
     }
     if let Some(error) = pem::key_error(identity.text_at(&["key"]).unwrap_or_default()) {
-        scope.error(&["clientIdentity", "key"], format!("client identity key is invalid: {error}"));
+        scope.error(
+            &["clientIdentity", "key"],
+            format!("client identity key is invalid: {error}"),
+        );
     }
 }
-

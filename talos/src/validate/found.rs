@@ -219,7 +219,13 @@ impl<'a> Scope<'a> {
     }
 
     /// The same, about a value somewhere in the document.
-    pub(super) fn secret_error_at(&mut self, node: &Node, path: String, reason: String, exact: String) {
+    pub(super) fn secret_error_at(
+        &mut self,
+        node: &Node,
+        path: String,
+        reason: String,
+        exact: String,
+    ) {
         self.error_at(node, path, reason);
         if let Some(violation) = self.found.errors.last_mut() {
             violation.exact = Some(exact);

@@ -165,7 +165,10 @@ pub(super) fn legacy_versions(scope: &mut Scope<'_>, kind: Kind) {
     if kind == Kind::ControlPlane {
         checks.extend([
             (["cluster", "apiServer", "image"], "kube-apiserver"),
-            (["cluster", "controllerManager", "image"], "kube-controller-manager"),
+            (
+                ["cluster", "controllerManager", "image"],
+                "kube-controller-manager",
+            ),
             (["cluster", "scheduler", "image"], "kube-scheduler"),
         ]);
     }
@@ -224,11 +227,15 @@ fn proxy(scope: &mut Scope<'_>) {
     match scope.text(&["mode"]) {
         "" | "nftables" => {}
         mode @ ("iptables" | "ipvs") => {
-            let reason = format!("proxy mode {mode:?} is not recommended, please switch to nftables if possible");
+            let reason = format!(
+                "proxy mode {mode:?} is not recommended, please switch to nftables if possible"
+            );
             scope.warn(&["mode"], reason);
         }
         mode => {
-            let reason = format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables");
+            let reason = format!(
+                "invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"
+            );
             scope.error(&["mode"], reason);
         }
     }
@@ -271,7 +278,10 @@ fn cluster_name(scope: &mut Scope<'_>) {
         "" => scope.error(&["endpoint"], "endpoint must be specified"),
         url => {
             if let Some(error) = endpoint_error(url) {
-                scope.error(&["endpoint"], format!("cluster endpoint is invalid: {error}"));
+                scope.error(
+                    &["endpoint"],
+                    format!("cluster endpoint is invalid: {error}"),
+                );
             }
         }
     }
@@ -292,7 +302,10 @@ fn manifest(scope: &mut Scope<'_>, what: &str) {
     match Url::parse(text).filter(|_| !text.is_empty()) {
         None => scope.error(&["url"], "manifest URL is required"),
         Some(url) if url.scheme != "http" && url.scheme != "https" => {
-            let reason = format!("manifest URL scheme must be http or https: {:?}", url.scheme);
+            let reason = format!(
+                "manifest URL scheme must be http or https: {:?}",
+                url.scheme
+            );
             scope.error(&["url"], reason);
         }
         Some(_) => {}
@@ -305,7 +318,10 @@ fn service_account(scope: &mut Scope<'_>) {
         "" => scope.error(&path, "service issuer private key is required"),
         key => {
             if let Some(error) = pem::key_error(key) {
-                scope.error(&path, format!("service issuer private key is invalid: {error}"));
+                scope.error(
+                    &path,
+                    format!("service issuer private key is invalid: {error}"),
+                );
             }
         }
     }
@@ -361,9 +377,14 @@ fn network(scope: &mut Scope<'_>) {
         four: mask("nodeCIDRMaskSizeIPv4", 32, 24),
         six: mask("nodeCIDRMaskSizeIPv6", 128, 64),
     };
-    let (pods, services) = (items(scope.root, &["podSubnets"]), items(scope.root, &["serviceSubnets"]));
+    let (pods, services) = (
+        items(scope.root, &["podSubnets"]),
+        items(scope.root, &["serviceSubnets"]),
+    );
     let texts = |nodes: &'_ [crate::yaml::Node]| -> Vec<String> {
-        let all = nodes.iter().map(|n| n.as_text().unwrap_or_default().to_owned());
+        let all = nodes
+            .iter()
+            .map(|n| n.as_text().unwrap_or_default().to_owned());
         all.collect()
     };
     let pod_size = |address: IpAddr, bits: u8| pod_subnet_error(&masks, address, bits);
@@ -413,7 +434,10 @@ fn service_subnet_error(address: IpAddr, bits: u8) -> Option<String> {
     })
 }
 
-fn subnets_error(subnets: &[String], size: impl Fn(IpAddr, u8) -> Option<String>) -> Option<String> {
+fn subnets_error(
+    subnets: &[String],
+    size: impl Fn(IpAddr, u8) -> Option<String>,
+) -> Option<String> {
     if subnets.is_empty() {
         return Some("at least one subnet must be specified".into());
     }
@@ -426,7 +450,9 @@ fn subnets_error(subnets: &[String], size: impl Fn(IpAddr, u8) -> Option<String>
             return Some("invalid subnet: invalid Prefix".into());
         };
         if masked(address, bits) != address {
-            return Some(format!("invalid subnet: {address}/{bits} is not a valid CIDR"));
+            return Some(format!(
+                "invalid subnet: {address}/{bits} is not a valid CIDR"
+            ));
         }
         if length(address) - bits < 4 {
             let larger = bits.saturating_sub(4);

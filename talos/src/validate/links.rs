@@ -68,7 +68,10 @@ pub(super) fn vlan(scope: &mut Scope<'_>) {
     name_is_set(scope);
     let id = scope.number(&["vlanID"]).unwrap_or(0);
     if !(1..=4094).contains(&id) {
-        scope.error(&["vlanID"], "vlanID must be specified and between 1 and 4094");
+        scope.error(
+            &["vlanID"],
+            "vlanID must be specified and between 1 and 4094",
+        );
     }
     if scope.text(&["parent"]).is_empty() {
         scope.error(&["parent"], "parent must be specified");
@@ -81,7 +84,10 @@ pub(super) fn vrf(scope: &mut Scope<'_>) {
     let table = scope.text(&["table"]);
     if matches!(table, "" | "unspec" | "local" | "main" | "default") {
         let table = if table.is_empty() { "unspec" } else { table };
-        scope.error(&["table"], format!("cannot create vrf with reserved table {table}"));
+        scope.error(
+            &["table"],
+            format!("cannot create vrf with reserved table {table}"),
+        );
     }
     common(scope, scope.root);
 }
@@ -101,25 +107,34 @@ pub(super) fn wireguard(scope: &mut Scope<'_>) {
     if key.is_empty() {
         scope.error(&["privateKey"], "wireguard private key must be specified");
     } else if let Some(error) = wireguard_key_error(key) {
-        scope.error(&["privateKey"], format!("wireguard private key is invalid: {error}"));
+        scope.error(
+            &["privateKey"],
+            format!("wireguard private key is invalid: {error}"),
+        );
     }
     let port = ["listenPort"];
-    if scope.number(&port).is_some_and(|p| !(0..=65535).contains(&p)) {
+    if scope
+        .number(&port)
+        .is_some_and(|p| !(0..=65535).contains(&p))
+    {
         scope.error(&port, "wireguard listen port must be between 0 and 65535");
     }
     for (index, peer) in scope.items(&["peers"]).iter().enumerate() {
         let at = format!("peers.{index}");
         let public = peer.text_at(&["publicKey"]).unwrap_or_default();
         if public.is_empty() {
-            let reason = format!("wireguard peer public key must be specified (peer index {index})");
+            let reason =
+                format!("wireguard peer public key must be specified (peer index {index})");
             scope.error_at(peer, at.clone(), reason);
         } else if let Some(error) = wireguard_key_error(public) {
-            let reason = format!("wireguard peer public key is invalid (peer index {index}): {error}");
+            let reason =
+                format!("wireguard peer public key is invalid (peer index {index}): {error}");
             scope.error_at(peer, at.clone(), reason);
         }
         let shared = peer.text_at(&["presharedKey"]).unwrap_or_default();
         if let Some(error) = wireguard_key_error(shared).filter(|_| !shared.is_empty()) {
-            let reason = format!("wireguard peer preshared key is invalid (peer index {index}): {error}");
+            let reason =
+                format!("wireguard peer preshared key is invalid (peer index {index}): {error}");
             scope.error_at(peer, at.clone(), reason);
         }
         if duration(peer, &["persistentKeepaliveInterval"]) < 0 {
@@ -134,7 +149,10 @@ pub(super) fn wireguard(scope: &mut Scope<'_>) {
 
 pub(super) fn veth(scope: &mut Scope<'_>) {
     let (name, peer) = (scope.text(&["name"]), scope.text(&["peer", "name"]));
-    let checks: [(&str, &str, &[&str]); 2] = [("name", name, &["name"]), ("peer name", peer, &["peer", "name"])];
+    let checks: [(&str, &str, &[&str]); 2] = [
+        ("name", name, &["name"]),
+        ("peer name", peer, &["peer", "name"]),
+    ];
     for (field, value, path) in checks {
         let reason = if value.is_empty() {
             "must be specified".to_owned()
@@ -165,10 +183,16 @@ pub(super) fn dhcp(scope: &mut Scope<'_>) {
     let raw = !scope.text(&["duidRaw"]).is_empty();
     let duid = scope.text(&["clientIdentifier"]) == "duid";
     if raw && !duid {
-        scope.error(&["duidRaw"], "duidRaw can only be set if clientIdentifier is 'duid'");
+        scope.error(
+            &["duidRaw"],
+            "duidRaw can only be set if clientIdentifier is 'duid'",
+        );
     }
     if duid && !raw {
-        scope.error(&["duidRaw"], "duidRaw must be set if clientIdentifier is 'duid'");
+        scope.error(
+            &["duidRaw"],
+            "duidRaw must be set if clientIdentifier is 'duid'",
+        );
     }
 }
 
@@ -183,9 +207,8 @@ pub(super) fn virtual_address(scope: &mut Scope<'_>, vip: Vip) {
     if name.is_empty() {
         scope.error(&["name"], "name must be specified");
     } else if !is_address(name) {
-        let reason = format!(
-            "name must be a valid IP address: ParseAddr({name:?}): unable to parse IP"
-        );
+        let reason =
+            format!("name must be a valid IP address: ParseAddr({name:?}): unable to parse IP");
         scope.error(&["name"], reason);
     }
     if scope.text(&["link"]).is_empty() {
@@ -225,7 +248,10 @@ pub(super) fn blackhole(scope: &mut Scope<'_>) {
             false => format!("netip.ParsePrefix({name:?}): no '/'"),
             true => format!("netip.ParsePrefix({name:?}): unable to parse IP"),
         };
-        scope.error(&["name"], format!("name must be a valid address prefix: {reason}"));
+        scope.error(
+            &["name"],
+            format!("name must be a valid address prefix: {reason}"),
+        );
     }
 }
 
@@ -235,20 +261,28 @@ pub(super) fn routing_rule(scope: &mut Scope<'_>) {
     let digits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
     let priority: Option<u32> = digits.then(|| name.parse().ok()).flatten();
     if priority.is_none() {
-        let why = if digits { "value out of range" } else { "invalid syntax" };
+        let why = if digits {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
         let reason = format!(
             "invalid name: must be priority parsable unsigned integer: strconv.ParseUint: parsing {name:?}: {why}"
         );
         scope.error(&["name"], reason);
     }
     // A priority that cannot be read counts as the first reserved one there.
-    if matches!(priority.unwrap_or(0), 0 | 32500 | 32766 | 32767) && (priority.is_some() || !digits) {
+    if matches!(priority.unwrap_or(0), 0 | 32500 | 32766 | 32767) && (priority.is_some() || !digits)
+    {
         let reason = "priority must be between 1 and 32765 (excluding reserved priorities [0 32500 32766 32767])";
         scope.error(&["name"], reason);
     }
     let no_table = matches!(scope.text(&["table"]), "" | "unspec");
     if no_table && matches!(scope.text(&["action"]), "" | "unspec" | "unicast") {
-        scope.error(&["table"], "either table or a non-unicast action must be specified");
+        scope.error(
+            &["table"],
+            "either table or a non-unicast action must be specified",
+        );
     }
     let mark = |key: &str| scope.number(&[key]).unwrap_or(0);
     if mark("fwMask") != 0 && mark("fwMark") == 0 {
@@ -275,7 +309,11 @@ pub(super) fn ingress_rule(scope: &mut Scope<'_>) {
         let reason = match before {
             _ if range.0 > range.1 => format!("invalid port range: {}", show(range)),
             Some(before) if range.0 <= before.1 => {
-                format!("invalid port range: {}, overlaps with {}", show(range), show(before))
+                format!(
+                    "invalid port range: {}, overlaps with {}",
+                    show(range),
+                    show(before)
+                )
             }
             _ => continue,
         };

@@ -94,7 +94,10 @@ fn install(scope: &mut Scope<'_>) {
         matches = false;
     };
     let kind = scope.text(&["machine", "install", "diskSelector", "type"]);
-    if !scope.text(&["machine", "install", "diskSelector", "name"]).is_empty() {
+    if !scope
+        .text(&["machine", "install", "diskSelector", "name"])
+        .is_empty()
+    {
         refuse(scope, "name", "selector on name is not supported".into());
     } else if !["", "nvme", "sd", "hdd", "ssd"].contains(&kind) {
         refuse(scope, "type", format!("unsupported disk type {kind:?}"));
@@ -146,7 +149,10 @@ fn authority(scope: &mut Scope<'_>, kind: Kind) {
     let accepted = !scope.items(&["machine", "acceptedCAs"]).is_empty();
     let key = !scope.text(&["machine", "ca", "key"]).is_empty();
     if !has && !accepted {
-        scope.error(&ca, "issuing CA or some accepted CAs are required (.machine.ca, machine.acceptedCAs)");
+        scope.error(
+            &ca,
+            "issuing CA or some accepted CAs are required (.machine.ca, machine.acceptedCAs)",
+        );
     }
     match kind {
         Kind::ControlPlane => {
@@ -155,7 +161,10 @@ fn authority(scope: &mut Scope<'_>, kind: Kind) {
                 scope.error(&ca, "issuing CA is required (.machine.ca)");
             } else if !key {
                 let path = ["machine", "ca", "key"];
-                scope.error(&path, "issuing CA key is required for controlplane nodes (.machine.ca.key)");
+                scope.error(
+                    &path,
+                    "issuing CA key is required for controlplane nodes (.machine.ca.key)",
+                );
             }
         }
         Kind::Worker => {
@@ -192,11 +201,16 @@ fn kubespan(scope: &mut Scope<'_>) {
     }
     if !scope.since_14() {
         if !scope.is_true(&["cluster", "discovery", "enabled"]) {
-            scope.error(&at, ".cluster.discovery should be enabled when .machine.network.kubespan is enabled");
+            scope.error(
+                &at,
+                ".cluster.discovery should be enabled when .machine.network.kubespan is enabled",
+            );
         }
         for key in ["id", "secret"] {
             if scope.text(&["cluster", key]).is_empty() {
-                let reason = format!(".cluster.{key} should be set when .machine.network.kubespan is enabled");
+                let reason = format!(
+                    ".cluster.{key} should be set when .machine.network.kubespan is enabled"
+                );
                 scope.error(&["cluster", key], reason);
             }
         }
@@ -211,11 +225,18 @@ fn kubespan(scope: &mut Scope<'_>) {
             scope.error_at(item, path.join(".") + ".endpoints", reason);
         }
     }
-    let excluded = ["machine", "network", "kubespan", "filters", "excludeAdvertisedNetworks"];
+    let excluded = [
+        "machine",
+        "network",
+        "kubespan",
+        "filters",
+        "excludeAdvertisedNetworks",
+    ];
     for item in scope.items(&excluded) {
         let text = item.as_text().unwrap_or_default();
         if crate::schema::parse_prefix(text).is_none() {
-            let reason = format!("KubeSpan exclude advertised networks filter is not valid: {text:?}");
+            let reason =
+                format!("KubeSpan exclude advertised networks filter is not valid: {text:?}");
             scope.error_at(item, excluded.join("."), reason);
         }
     }
@@ -236,7 +257,11 @@ fn disks(scope: &mut Scope<'_>) {
                 let reason = format!(
                     "partition for disk {device:?} is set to occupy full disk, but it's not the last partition in the list"
                 );
-                scope.error_at(partition, format!("machine.disks.{index}.partitions"), reason);
+                scope.error_at(
+                    partition,
+                    format!("machine.disks.{index}.partitions"),
+                    reason,
+                );
             }
         }
     }
@@ -263,14 +288,18 @@ fn system_encryption(scope: &mut Scope<'_>) {
         }
         let keys = scope.items(&["machine", "systemDiskEncryption", key, "keys"]);
         if keys.is_empty() {
-            scope.error(&at, format!("partition {label:?}: no encryption keys provided"));
+            scope.error(
+                &at,
+                format!("partition {label:?}: no encryption keys provided"),
+            );
         }
         let mut used = Vec::new();
         for item in keys {
             let slot = number(item, &["slot"]).unwrap_or(0);
             let path = format!("{}.keys", at.join("."));
             if used.contains(&slot) {
-                let reason = format!("partition {label:?}: encryption key slot {slot} is already in use");
+                let reason =
+                    format!("partition {label:?}: encryption key slot {slot} is already in use");
                 scope.error_at(item, path.clone(), reason);
             }
             used.push(slot);
@@ -359,13 +388,23 @@ fn features(scope: &mut Scope<'_>, kind: Kind) {
     let at = ["machine", "features", "kubernetesTalosAPIAccess"];
     if scope.is_true(&["machine", "features", "kubernetesTalosAPIAccess", "enabled"]) {
         if kind != Kind::ControlPlane {
-            scope.error(&at, "feature Kubernetes Talos API Access can only be enabled on control plane machines");
+            scope.error(
+                &at,
+                "feature Kubernetes Talos API Access can only be enabled on control plane machines",
+            );
         }
-        let path = ["machine", "features", "kubernetesTalosAPIAccess", "allowedRoles"];
+        let path = [
+            "machine",
+            "features",
+            "kubernetesTalosAPIAccess",
+            "allowedRoles",
+        ];
         for item in scope.items(&path) {
             let role = item.as_text().unwrap_or_default();
             if !ROLES.contains(&role) {
-                let reason = format!("invalid role {role:?} in allowed roles for Kubernetes Talos API Access");
+                let reason = format!(
+                    "invalid role {role:?} in allowed roles for Kubernetes Talos API Access"
+                );
                 scope.error_at(item, path.join("."), reason);
             }
         }
@@ -407,7 +446,9 @@ pub(super) fn runtime_spec_error(spec: Option<&Node>) -> Option<String> {
         let holder = if path.len() > 1 { "Process" } else { "Spec" };
         let field = path.join(".");
         wrong.then(|| {
-            format!("json: cannot unmarshal {got} into Go struct field {holder}.{field} of type {kind}")
+            format!(
+                "json: cannot unmarshal {got} into Go struct field {holder}.{field} of type {kind}"
+            )
         })
     })
 }

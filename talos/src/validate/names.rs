@@ -51,7 +51,10 @@ pub(super) fn taints(taints: &Mapping) -> Vec<String> {
         }
         label_value(value)
     };
-    sorted(taints).into_iter().filter_map(|t| check(t).err()).collect()
+    sorted(taints)
+        .into_iter()
+        .filter_map(|t| check(t).err())
+        .collect()
 }
 
 fn sorted(mapping: &Mapping) -> Vec<(&str, &str)> {
@@ -103,7 +106,9 @@ fn is_word(text: &str) -> bool {
 
 pub(super) fn dns_subdomain(value: &str) -> Result<(), String> {
     if value.len() > 253 {
-        return Err(format!("domain name length exceeds limit of 253: {value:?}"));
+        return Err(format!(
+            "domain name length exceeds limit of 253: {value:?}"
+        ));
     }
     let label = |label: &str| {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';

@@ -45,12 +45,16 @@ pub(super) fn key_error(text: &str) -> Option<String> {
 /// Whether all blocks are of these types; any type where none is given.
 pub(super) fn blocks_error(text: &str, types: &[&str]) -> Option<String> {
     let blocks = pem::parse_many(text).unwrap_or_default();
-    let wrong = blocks.iter().find(|b| !types.is_empty() && !types.contains(&b.tag()));
+    let wrong = blocks
+        .iter()
+        .find(|b| !types.is_empty() && !types.contains(&b.tag()));
     if let Some(block) = wrong {
         let expected: Vec<String> = types.iter().map(|t| format!("{t:?}")).collect();
         let expected = expected.join(" ");
         let tag = block.tag();
-        return Some(format!("unexpected PEM block type {tag:?}, expected one of [{expected}]"));
+        return Some(format!(
+            "unexpected PEM block type {tag:?}, expected one of [{expected}]"
+        ));
     }
     blocks.is_empty().then(|| "no PEM blocks found".into())
 }

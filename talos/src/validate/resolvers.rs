@@ -14,7 +14,11 @@ pub(super) fn hostname(scope: &mut Scope<'_>) {
     }
     if auto.is_some_and(|a| a != "off") && !hostname.is_empty() {
         let hint = "set auto to off beside a fixed hostname";
-        scope.error_with(&path, "'auto' and 'hostname' cannot be set at the same time", hint);
+        scope.error_with(
+            &path,
+            "'auto' and 'hostname' cannot be set at the same time",
+            hint,
+        );
     }
     if auto == Some("talos-addr") {
         scope.error(&["auto"], "invalid value for 'auto': talos-addr");
@@ -73,7 +77,10 @@ pub(super) fn time_sync(scope: &mut Scope<'_>) {
         }
     }
     if scope.has(&["ntp"]) && scope.has(&["ptp"]) {
-        scope.error(&["ptp"], "only one of ntp or ptp configuration can be specified");
+        scope.error(
+            &["ptp"],
+            "only one of ntp or ptp configuration can be specified",
+        );
     }
 }
 
@@ -88,7 +95,10 @@ pub(super) fn resolver(scope: &mut Scope<'_>) {
         dns("forwardKubeDNSToHost"),
         dns("resolveMemberNames"),
     );
-    for (key, on) in [("forwardKubeDNSToHost", forward), ("resolveMemberNames", members)] {
+    for (key, on) in [
+        ("forwardKubeDNSToHost", forward),
+        ("resolveMemberNames", members),
+    ] {
         if on && !enabled {
             let reason = format!("hostDNS.{key} cannot be enabled when hostDNS.enabled is false");
             scope.error(&["hostDNS", key], reason);
@@ -116,7 +126,8 @@ fn nameserver(scope: &mut Scope<'_>, server: &Node, index: usize) -> bool {
     let name = server.text_at(&["tlsServerName"]).unwrap_or_default();
     let encrypted = protocol != "Do53";
     if encrypted && name.is_empty() {
-        let reason = format!("tlsServerName must be set when protocol is {protocol}: entry {index}");
+        let reason =
+            format!("tlsServerName must be set when protocol is {protocol}: entry {index}");
         scope.error_at(server, at.clone(), reason);
     }
     if !encrypted && !name.is_empty() {

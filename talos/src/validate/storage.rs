@@ -26,7 +26,9 @@ pub(super) fn check(kind: &str, scope: &mut Scope<'_>) {
         }
         "SysctlConfig" | "SysfsConfig" => {
             let what = kind.trim_end_matches("Config").to_ascii_lowercase();
-            let empty = scope.mapping(&["params"]).is_some_and(|m| m.value("").is_some());
+            let empty = scope
+                .mapping(&["params"])
+                .is_some_and(|m| m.value("").is_some());
             if empty {
                 scope.error(&["params"], format!("{what} key cannot be empty"));
             }
@@ -113,12 +115,18 @@ fn etc_file(scope: &mut Scope<'_>) {
         escapes |= depth < 0;
     }
     if escapes {
-        scope.error(&["name"], format!("user etc file {path:?} must be a local path"));
+        scope.error(
+            &["name"],
+            format!("user etc file {path:?} must be a local path"),
+        );
         return;
     }
     let first = path.split('/').next().unwrap_or_default();
     if MANAGED.contains(&path) || MANAGED_FOLDERS.contains(&first) {
-        scope.error(&["name"], format!("user etc file {path:?} is managed by Talos"));
+        scope.error(
+            &["name"],
+            format!("user etc file {path:?} is managed by Talos"),
+        );
     }
 }
 
@@ -170,7 +178,10 @@ fn logical_volume(scope: &mut Scope<'_>) {
             continue;
         };
         if !kinds.contains(&kind) {
-            scope.error(&[key], format!("{key} is only valid for {shown}, not {kind}"));
+            scope.error(
+                &[key],
+                format!("{key} is only valid for {shown}, not {kind}"),
+            );
         } else if count < least {
             scope.error(&[key], format!("{key} must be at least {least}"));
         }
@@ -189,11 +200,19 @@ fn logical_volume(scope: &mut Scope<'_>) {
         (_, None) => {
             scope.error(&path, "provisioning.maxSize is required");
             if low.is_some_and(|s| matches!(s, Size::Bytes { count: 1.., .. })) {
-                scope.error(&path, "provisioning.minSize must not exceed provisioning.maxSize");
+                scope.error(
+                    &path,
+                    "provisioning.minSize must not exceed provisioning.maxSize",
+                );
             }
         }
-        (Some(Size::Bytes { count: low, .. }), Some(Size::Bytes { count: high, .. })) if low > high => {
-            scope.error(&path, "provisioning.minSize must not exceed provisioning.maxSize");
+        (Some(Size::Bytes { count: low, .. }), Some(Size::Bytes { count: high, .. }))
+            if low > high =>
+        {
+            scope.error(
+                &path,
+                "provisioning.minSize must not exceed provisioning.maxSize",
+            );
         }
         _ => {}
     }

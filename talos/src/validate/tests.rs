@@ -50,7 +50,8 @@ fn places_are_those_of_the_patch_that_wrote_what_is_wrong() {
 #[test]
 fn secrets_are_not_shown() {
     let mut draft = Draft::read(Generator::V1_13, &MachineConfig::new(CONTROL_PLANE)).unwrap();
-    let patch = "machine: {network: {interfaces: [{interface: a, wireguard: {privateKey: cGxhbnRlZA==}}]}}";
+    let patch =
+        "machine: {network: {interfaces: [{interface: a, wireguard: {privateKey: cGxhbnRlZA==}}]}}";
     draft.patch(0, patch).unwrap();
     let report = draft.validate(Rules::of(Mode::Metal));
     assert!(!report.errors.is_empty());
@@ -63,7 +64,9 @@ fn secrets_are_not_shown() {
 #[test]
 fn strict_makes_errors_of_warnings() {
     let mut draft = Draft::read(Generator::V1_13, &MachineConfig::new(CONTROL_PLANE)).unwrap();
-    draft.patch(0, "cluster: {network: {cni: {name: custom}}}").unwrap();
+    draft
+        .patch(0, "cluster: {network: {cni: {name: custom}}}")
+        .unwrap();
     let lenient = draft.validate(Rules::of(Mode::Metal));
     let strict = draft.validate(Rules {
         strictness: Strictness::Strict,

@@ -76,7 +76,8 @@ fn name_letters(scope: &mut Scope<'_>) {
 
 fn letters(scope: &mut Scope<'_>, text: &str) {
     if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        let reason = "name can only contain lowercase and uppercase ASCII letters, digits, and hyphens";
+        let reason =
+            "name can only contain lowercase and uppercase ASCII letters, digits, and hyphens";
         scope.error(&["name"], reason);
     }
 }
@@ -109,7 +110,13 @@ fn provisioning(scope: &mut Scope<'_>, need: Need, sized: Sized) {
         return;
     }
     match (low, high) {
-        (Some(Size::Bytes { count: low, .. }), Some(Size::Bytes { count: high, negative: false })) => {
+        (
+            Some(Size::Bytes { count: low, .. }),
+            Some(Size::Bytes {
+                count: high,
+                negative: false,
+            }),
+        ) => {
             if low > high {
                 scope.error(&at, "min size is greater than max size");
             }
@@ -150,7 +157,8 @@ fn encryption(scope: &mut Scope<'_>) {
         used.push(slot);
         let kinds = ["static", "nodeID", "kms", "tpm"];
         if kinds.iter().all(|k| key.at(&[k]).is_none()) {
-            let reason = format!("at least one encryption key type must be specified for slot {slot}");
+            let reason =
+                format!("at least one encryption key type must be specified for slot {slot}");
             scope.error_at(key, at.clone(), reason);
         }
         for register in items(key, &["tpm", "options", "pcrs"]) {
@@ -196,7 +204,10 @@ fn external(scope: &mut Scope<'_>) {
         kind => kind,
     };
     if kind != "virtiofs" {
-        scope.error(&["filesystemType"], format!("invalid filesystem type: {kind}"));
+        scope.error(
+            &["filesystemType"],
+            format!("invalid filesystem type: {kind}"),
+        );
     } else if !scope.has(&["mount", "virtiofs"]) {
         scope.error(&["mount", "virtiofs"], "virtiofs mount spec is required");
     } else if scope.text(&["mount", "virtiofs", "tag"]).is_empty() {
@@ -220,12 +231,19 @@ fn user(scope: &mut Scope<'_>) {
             }
         }
         "disk" | "partition" => {
-            let sized = if kind == "disk" { Sized::No } else { Sized::Yes };
+            let sized = if kind == "disk" {
+                Sized::No
+            } else {
+                Sized::Yes
+            };
             provisioning(scope, Need::Required, sized);
             filesystem(scope);
             encryption(scope);
         }
-        other => scope.error(&["volumeType"], format!("unsupported volume type {other:?}")),
+        other => scope.error(
+            &["volumeType"],
+            format!("unsupported volume type {other:?}"),
+        ),
     }
     upkeep(scope);
 }
@@ -233,14 +251,21 @@ fn user(scope: &mut Scope<'_>) {
 fn filesystem(scope: &mut Scope<'_>) {
     let path = ["filesystem", "type"];
     let written = scope.text(&path);
-    let kind = if matches!(written, "" | "none") { "xfs" } else { written };
+    let kind = if matches!(written, "" | "none") {
+        "xfs"
+    } else {
+        written
+    };
     if !["xfs", "ext4"].contains(&kind) && !(scope.since_14() && kind == "btrfs") {
         scope.error(&path, format!("unsupported filesystem type: {kind}"));
     } else if scope.is_true(&["filesystem", "projectQuotaSupport"]) && kind != "xfs" {
         let reason = "project quota support is only available for xfs filesystem";
         scope.error(&["filesystem", "projectQuotaSupport"], reason);
     } else if scope.has(&["filesystem", "xfs"]) && kind != "xfs" {
-        scope.error(&["filesystem", "xfs"], "xfs options are only available for xfs filesystem");
+        scope.error(
+            &["filesystem", "xfs"],
+            "xfs options are only available for xfs filesystem",
+        );
     }
 }
 

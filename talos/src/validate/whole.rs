@@ -61,7 +61,10 @@ fn host_dns(all: &All<'_>, scope: &mut Scope<'_>) {
                     scope.error(&[], "hostDNS must be enabled in container mode");
                 }
                 if !forward {
-                    scope.error(&[], "forwardKubeDNSToHost must be enabled in container mode");
+                    scope.error(
+                        &[],
+                        "forwardKubeDNSToHost must be enabled in container mode",
+                    );
                 }
             }
         }
@@ -71,7 +74,10 @@ fn host_dns(all: &All<'_>, scope: &mut Scope<'_>) {
         .flat_map(|d| super::found::items(&d.root, &["nameservers"]));
     let encrypted = servers.any(|s| s.text_at(&["protocol"]).is_some_and(|p| p != "Do53"));
     if encrypted && !state.is_some_and(|(enabled, _)| enabled) {
-        scope.error(&[], "hostDNS must be enabled when using non-default DNS protocols");
+        scope.error(
+            &[],
+            "hostDNS must be enabled when using non-default DNS protocols",
+        );
     }
 }
 
@@ -131,7 +137,9 @@ fn containers(all: &All<'_>, scope: &mut Scope<'_>) {
     let exists = |name: &str| edges.iter().any(|(n, _)| *n == name);
     for (name, others) in &edges {
         for other in others.iter().filter(|o| !o.is_empty() && !exists(o)) {
-            let reason = format!("container {name:?} depends on container {other:?} which is not configured");
+            let reason = format!(
+                "container {name:?} depends on container {other:?} which is not configured"
+            );
             scope.error(&[], reason);
         }
     }
@@ -140,7 +148,9 @@ fn containers(all: &All<'_>, scope: &mut Scope<'_>) {
     loop {
         let before = started.len();
         for (name, others) in &edges {
-            let ready = others.iter().all(|o| *o == *name || started.contains(o) || !exists(o));
+            let ready = others
+                .iter()
+                .all(|o| *o == *name || started.contains(o) || !exists(o));
             if ready && !started.contains(name) {
                 started.push(name);
             }
@@ -179,7 +189,11 @@ fn control_planes(all: &All<'_>, has_main: bool, scope: &mut Scope<'_>) {
         .documents
         .iter()
         .map(|d| d.id.kind.as_str())
-        .filter(|k| schema.document(k).is_some_and(|d| d.place == Place::ControlPlane))
+        .filter(|k| {
+            schema
+                .document(k)
+                .is_some_and(|d| d.place == Place::ControlPlane)
+        })
         .collect();
     kinds.sort_unstable();
     kinds.dedup();

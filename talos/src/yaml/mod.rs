@@ -18,6 +18,7 @@ pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};
 pub(crate) use scalar::{integer, quote_key};
 pub use typed::TypeError;
+pub(crate) use typed::holds_null;
 
 /// A value and the place where it began.
 #[derive(Clone, Debug)]

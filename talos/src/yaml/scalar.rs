@@ -115,7 +115,8 @@ fn is_float(text: &str) -> bool {
         let e = e.strip_prefix(['+', '-']).unwrap_or(e);
         !e.is_empty() && digits(e)
     });
-    mantissa_ok && exponent_ok
+    // What no double can hold is no number to Go's library.
+    mantissa_ok && exponent_ok && text.parse().is_ok_and(f64::is_finite)
 }
 
 /// `2001-1-1`, optionally with a time after a space or `T` and, after `T`, a zone.
@@ -296,6 +297,8 @@ fn is_base60(text: &str) -> bool {
 pub(super) fn double_quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
+    // A byte order mark at the start makes the library escape everything.
+    let marked = text.starts_with('\u{feff}');
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -312,8 +315,7 @@ pub(super) fn double_quoted(text: &str) -> String {
             '\u{85}' => out.push_str("\\N"),
             '\u{2028}' => out.push_str("\\L"),
             '\u{2029}' => out.push_str("\\P"),
-            '\u{a0}' => out.push(c),
-            c if !is_special(c) => out.push(c),
+            c if !is_special(c) && !marked => out.push(c),
             c => {
                 let code = u32::from(c);
                 out.push_str(&match code {

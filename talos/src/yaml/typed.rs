@@ -14,6 +14,14 @@ pub struct TypeError {
     pub what: &'static str,
 }
 
+/// Whether a text without any document but null holds at least that; else there is nothing in it but comments.
+pub(crate) fn holds_null(text: &str) -> bool {
+    text.lines().any(|line| {
+        let body = line.split('#').next().unwrap_or_default().trim();
+        !matches!(body, "" | "---" | "...")
+    })
+}
+
 fn wrong(node: &Node, key: &str, what: &'static str) -> TypeError {
     TypeError {
         line: node.line,
@@ -39,7 +47,7 @@ impl Node {
         }
     }
 
-    /// The texts of a list; a null among them is an empty one.
+    /// The texts of a list; a null among them is as good as absent.
     pub(crate) fn texts_of(&self, key: &str) -> Result<Vec<String>, TypeError> {
         let Some(value) = self.filled(key) else {
             return Ok(Vec::new());
@@ -47,12 +55,12 @@ impl Node {
         let items = value
             .as_sequence()
             .ok_or_else(|| wrong(value, key, "a list of texts"))?;
+        let filled = items.iter().filter(|item| !item.is_null());
         let text = |item: &Node| match item.as_scalar() {
-            Some(scalar) if scalar.kind == Kind::Null => Ok(String::new()),
             Some(scalar) => Ok(scalar.text.clone()),
             None => Err(wrong(item, key, "a list of texts")),
         };
-        items.iter().map(text).collect()
+        filled.map(text).collect()
     }
 
     /// The mapping of a key; nothing where it is absent or null.

@@ -3,15 +3,17 @@
 //! An input that the format does not have is an error, never ignored. What a case's answer must equal is not here.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use serde::Deserialize;
 use talos::config::{
     Cni, Endpoint, Input, InstallTarget, MachineConfig, RegistryTls, Role, Scheduling, Toggle,
     generate_unchecked,
 };
-use talos::patch::{PatchError, apply, apply_to_text};
+use talos::patch::{Draft, PatchError, apply, apply_to_text};
 use talos::schematic::Schematic;
 use talos::secrets::{Bundle, ClientCertificate, StoredBundle, Talosconfig};
+use talos::validate::{self, Locality, Rules, Strictness};
 use talos::version::{Contract, Generator};
 
 /// One case.
@@ -151,10 +153,7 @@ impl Case {
                     faults => Err(listed(faults)),
                 }
             }
-            Op::Contract => Contract::tag(&self.value).map_err(|_| {
-                let v = self.value.strip_prefix('v').unwrap_or(&self.value);
-                format!("error parsing version {:?}", format!("v{v}"))
-            }),
+            Op::Contract => tag(&self.value),
             Op::Talosconfig => self.talosconfig(generator, bundles),
             Op::TalosconfigLoad => {
                 let read = Talosconfig::read(generator, &self.text).map_err(|e| e.to_string())?;
@@ -173,17 +172,21 @@ impl Case {
             return Err("this crate writes configs without comments only".to_owned());
         }
         let theirs = |e: PatchError| e.machinery_text();
-        let source = match (&self.generate, &self.config) {
-            (Some(from), None) => from.config(generator, bundles)?,
-            (None, Some(text)) => MachineConfig::new(text),
-            (None, None) | (Some(_), Some(_)) => {
-                return Err("a case has either generate or config".to_owned());
-            }
-        };
+        let source = self.source(generator, bundles)?;
         match self.via {
             Some(Via::Bytes) => apply_to_text(generator, &source, &self.patches).map_err(theirs),
             None if self.generate.is_some() && self.patches.is_empty() => Ok(source),
             None => apply(generator, &source, &self.patches).map_err(theirs),
+        }
+    }
+
+    fn source(&self, generator: Generator, bundles: Bundles<'_>) -> Result<MachineConfig, String> {
+        match (&self.generate, &self.config) {
+            (Some(from), None) => from.config(generator, bundles),
+            (None, Some(text)) => Ok(MachineConfig::new(text)),
+            (None, None) | (Some(_), Some(_)) => {
+                Err("a case has either generate or config".to_owned())
+            }
         }
     }
 
@@ -205,17 +208,31 @@ impl Case {
     }
 
     fn verdict(&self, generator: Generator, bundles: Bundles<'_>) -> Answer {
-        let config = self.patched(generator, bundles)?;
-        let mode = match self.mode {
-            Some(Mode::Metal) | None => talos::validate::Mode::Metal,
-            Some(Mode::Cloud) => talos::validate::Mode::Cloud,
-            Some(Mode::Container) => return Err("not yet".to_owned()),
-        };
-        let _ = (self.local, self.strict);
-        let found = talos::validate::validate(generator, &config, mode);
-        let found = found.map_err(|e| e.machinery_text())?;
-        let errors: Vec<String> = found.iter().map(ToString::to_string).collect();
-        Ok(verdict_text(&[], &errors))
+        let theirs = |e: PatchError| e.machinery_text();
+        let mut draft =
+            Draft::read(generator, &self.source(generator, bundles)?).map_err(theirs)?;
+        for (index, patch) in self.patches.iter().enumerate() {
+            draft.patch(index, patch).map_err(theirs)?;
+        }
+        let report = draft.validate(Rules {
+            mode: match self.mode {
+                Some(Mode::Metal) | None => validate::Mode::Metal,
+                Some(Mode::Cloud) => validate::Mode::Cloud,
+                Some(Mode::Container) => validate::Mode::Container,
+            },
+            strictness: match self.strict {
+                true => Strictness::Strict,
+                false => Strictness::Lenient,
+            },
+            locality: match self.local {
+                true => Locality::Local,
+                false => Locality::Node,
+            },
+        });
+        let warnings: Vec<&str> = report.warnings.iter().map(|w| w.reason.as_str()).collect();
+        let error = report.machinery_error();
+        let answer = serde_json::json!({"warnings": warnings, "error": error});
+        Ok(format!("{answer:#}\n"))
     }
 }
 
@@ -229,18 +246,20 @@ fn listed(all: &[String]) -> String {
     format!("{head}\n{items}\n")
 }
 
-fn verdict_text(warnings: &[String], errors: &[String]) -> String {
-    let error = match errors {
-        [] => serde_json::Value::Null,
-        all => listed(all).into(),
-    };
-    let answer = serde_json::json!({"warnings": warnings, "error": error});
-    format!("{answer:#}\n")
+/// A contract as the machinery prints it, or what it says of a text that is none.
+fn tag(version: &str) -> Answer {
+    Contract::tag(version).map_err(|_| {
+        let body = version.strip_prefix('v').unwrap_or(version);
+        format!("error parsing version {:?}", format!("v{body}"))
+    })
 }
 
 impl Generate {
     fn config(&self, generator: Generator, bundles: Bundles<'_>) -> Result<MachineConfig, String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
+        if !self.contract.is_empty() {
+            tag(&self.contract)?;
+        }
         let contract = Contract::parse_clamped(&self.contract, generator).map_err(|e| text(&e))?;
         let role = match self.role.as_str() {
             "controlplane" => Role::ControlPlane,
@@ -251,6 +270,10 @@ impl Generate {
         let endpoint = Endpoint::parse_any(&self.endpoint).map_err(|e| text(&e))?;
         let mut input = Input::new(contract, role, &self.cluster, endpoint, &self.kubernetes);
         input.generator = generator;
+        if self.endpoint.parse::<Ipv6Addr>().is_ok() {
+            input.pod_cidrs = vec!["fc00:db8:10::/56".to_owned()];
+            input.service_cidrs = vec!["fc00:db8:20::/112".to_owned()];
+        }
         self.options.set(&mut input);
         let bundle = Bundle::from_secrets_yaml(&bundles(&self.bundle)?).map_err(|e| text(&e))?;
         generate_unchecked(&input, &bundle).map_err(|e| text(&e))

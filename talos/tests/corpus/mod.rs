@@ -114,8 +114,10 @@ pub(crate) fn difference(op: Op, ours: &Answer, theirs: &Answer) -> Option<Strin
             })
         }
         (Ok(ours), Ok(theirs)) => first_difference(ours, theirs),
+        // Where the machinery panics, any clean error will do.
+        (Err(_), Err(theirs)) if theirs.starts_with("panic: ") => None,
         (Err(ours), Err(theirs)) => match place_in_library_text(theirs) {
-            Some(place) if has_place(ours, place) => None,
+            Some(lines) if has_place(ours, &lines) => None,
             None if same_list(ours, theirs) => None,
             _ => Some(format!("\n  ours   {ours:?}\n  theirs {theirs:?}")),
         },
@@ -151,8 +153,8 @@ fn same_list(ours: &str, theirs: &str) -> bool {
     ours == theirs || (theirs.contains("occurred:") && list(ours) == list(theirs))
 }
 
-/// The line, where the text is one of Go's libraries and not the machinery's own; 0 where it names no line.
-fn place_in_library_text(theirs: &str) -> Option<usize> {
+/// Where the text is one of Go's libraries and not the machinery's own: the lines that it may mean.
+fn place_in_library_text(theirs: &str) -> Option<Vec<usize>> {
     let marks = [
         "yaml:",
         "go-yaml",
@@ -162,39 +164,35 @@ fn place_in_library_text(theirs: &str) -> Option<usize> {
         "base64 data",
         "EOF",
         "x509:",
+        "json: ",
+        "JSON input",
     ];
-    marks.iter().any(|m| theirs.contains(m)).then(|| {
-        let after = |mark: &str| {
-            let rest = theirs.rsplit_once(mark)?.1;
-            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-            digits.parse().ok()
-        };
-        let defined = theirs.find(" already defined").map(|at| &theirs[..at]);
-        let doubled = defined.and_then(|head| {
-            let rest = head.rsplit_once("line ")?.1;
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        });
-        doubled
-            .or_else(|| after("at L"))
-            .or_else(|| after("line "))
-            .unwrap_or_default()
+    if !marks.iter().any(|m| theirs.contains(m)) {
+        return None;
+    }
+    // What is told about the values themselves is at one line; before it stands where the document begins.
+    let told = theirs.rsplit("construct errors:").next().unwrap_or(theirs);
+    let told = told.replace("(line ", "(document ");
+    let mut lines: Vec<usize> = numbers(&told, "line ")
+        .chain(numbers(&told, "at L"))
+        .collect();
+    // A parser gives up where something begins, or a line later where it still has not ended.
+    if told.contains("while parsing") || told.contains("while scanning") {
+        lines.extend(lines.clone().iter().map(|l| l + 1));
+    }
+    Some(lines)
+}
+
+/// The numbers after each of these words.
+fn numbers(text: &str, word: &str) -> impl Iterator<Item = usize> {
+    text.split(word).skip(1).filter_map(|rest| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
     })
 }
 
-fn has_place(ours: &str, line: usize) -> bool {
-    let number = |rest: &str| {
-        rest.split(|c: char| !c.is_ascii_digit())
-            .next()
-            .map(str::to_owned)
-    };
-    line == 0
-        || ours
-            .split("line ")
-            .skip(1)
-            .any(|rest| number(rest) == Some(line.to_string()))
+fn has_place(ours: &str, lines: &[usize]) -> bool {
+    lines.is_empty() || numbers(ours, "line ").any(|l| lines.contains(&l))
 }
 
 /// The first line that differs, with its neighbours.

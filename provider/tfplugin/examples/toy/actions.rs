@@ -37,6 +37,8 @@ model! {
         steps: u8 = optional().default(2).validate(validators::between(1, 100)),
         /// How it goes.
         mode: Mode = optional().default("normal"),
+        /// What opens the inkpot; kept nowhere.
+        key_wo: String = optional().write_only(),
         /// How long it may take.
         timeouts: ActionTimeouts = optional(),
     }
@@ -97,14 +99,15 @@ impl Action for Stamps {
                     let slept = cx.run(tokio::time::sleep(minute)).await;
                     if slept.is_err() {
                         // Its last word, for the test to see that it had one.
-                        self.write(&format!("{name}.stopped"))?;
+                        self.write(&format!("{name}.stopped"), "")?;
                     }
                     slept?;
                 }
                 Mode::Deaf => tokio::time::sleep(minute).await,
             }
         }
-        self.write(&format!("{name}.stamp"))?;
+        let key = stamp.key_wo.known().map_or(0, String::len);
+        self.write(&format!("{name}.stamp"), &key.to_string())?;
         let mut warnings = Diagnostics::new();
         if mode == Mode::Warn {
             warnings.push(Diagnostic::warning("Ink is low").hint("buy ink"));
@@ -114,12 +117,12 @@ impl Action for Stamps {
 }
 
 impl Stamps {
-    fn write(&self, file: &str) -> Result<(), Diagnostic> {
+    fn write(&self, file: &str, text: &str) -> Result<(), Diagnostic> {
         let directory = self.0.get().ok_or_else(|| {
             Diagnostic::error("Provider not configured")
                 .hint("give the provider block a directory that is known at plan")
         })?;
-        std::fs::write(directory.join(file), "")
+        std::fs::write(directory.join(file), text)
             .map_err(|e| Diagnostic::error("Not stamped").detail(e.to_string()))
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tfplugin::ephemeral::{EphemeralLimits, EphemeralTimeouts};
 use tfplugin::schema::{Schema, validators};
 use tfplugin::{
-    Context, Diagnostic, Diagnostics, EphemeralResource, Field, Object, Opened, Renewed,
+    Context, Diagnostic, Diagnostics, EphemeralResource, Field, Object, OnDemand, Opened, Renewed,
     async_trait, choices, duration, model,
 };
 
@@ -52,31 +53,38 @@ model! {
     }
 }
 
-pub(crate) struct Tickets(pub(crate) Directory);
+/// Where tickets are written: looked at when the first one is, never while configuring.
+pub(crate) type Office = Arc<OnDemand<PathBuf, PathBuf>>;
+
+pub(crate) struct Tickets(pub(crate) Office);
 
 const NAME: &str = "name";
 const RENEW_EVERY: &str = "renew_every";
 const MODE: &str = "mode";
 
 impl Tickets {
-    fn directory(&self) -> Result<&PathBuf, Diagnostic> {
-        self.0.get().ok_or_else(|| {
-            Diagnostic::error("Provider not configured")
-                .hint("give the provider block a directory that is known at plan")
-        })
+    async fn office(&self, cx: &Context) -> Result<PathBuf, Diagnostic> {
+        let ready = self.0.ready(cx, |directory| async move {
+            match tokio::fs::metadata(&directory).await {
+                Ok(found) if found.is_dir() => Ok(directory),
+                Ok(_) => Err(Diagnostic::error("Ticket office is a file")),
+                Err(e) => Err(Diagnostic::error("No ticket office").detail(e.to_string())),
+            }
+        });
+        ready.await
     }
+}
 
-    fn log(&self, what: &str, name: &str) -> Result<(), Diagnostic> {
-        let file = self.directory()?.join("tickets.log");
-        let opened = OpenOptions::new().create(true).append(true).open(file);
-        opened
-            .and_then(|mut f| writeln!(f, "{what} {name}"))
-            .map_err(|e| Diagnostic::error("Ticket not logged").detail(e.to_string()))
-    }
+fn log(office: &Path, what: &str, name: &str) -> Result<(), Diagnostic> {
+    let file = office.join("tickets.log");
+    let opened = OpenOptions::new().create(true).append(true).open(file);
+    opened
+        .and_then(|mut f| writeln!(f, "{what} {name}"))
+        .map_err(|e| Diagnostic::error("Ticket not logged").detail(e.to_string()))
+}
 
-    fn file(&self, name: &str) -> Result<PathBuf, Diagnostic> {
-        Ok(self.directory()?.join(format!("{name}.ticket")))
-    }
+fn file(office: &Path, name: &str) -> PathBuf {
+    office.join(format!("{name}.ticket"))
 }
 
 fn next(cx: &Context, now: SystemTime) -> Option<SystemTime> {
@@ -122,10 +130,10 @@ impl EphemeralResource for Tickets {
             return Err(Diagnostic::provider_bug("no name").into());
         };
         let token = "t".repeat((*length).into());
-        let file = self.file(name)?;
-        std::fs::write(file, &token)
+        let office = self.office(cx).await?;
+        std::fs::write(file(&office, name), &token)
             .map_err(|e| Diagnostic::error("Ticket not written").detail(e.to_string()))?;
-        self.log("open", name)?;
+        log(&office, "open", name)?;
         let mode = ticket.mode.known().copied().unwrap_or(Mode::Normal);
         cx.set_private(NAME, Some(name.clone()));
         cx.set_private(RENEW_EVERY, ticket.renew_every.known().cloned());
@@ -150,7 +158,7 @@ impl EphemeralResource for Tickets {
 
     async fn renew(&self, cx: &Context, now: SystemTime) -> Result<Renewed, Diagnostics> {
         let name = cx.private(NAME).unwrap_or_default();
-        self.log("renew", &name)?;
+        log(&self.office(cx).await?, "renew", &name)?;
         if cx.private(MODE).as_deref() == Some(Mode::FailRenew.as_str()) {
             return Err(Diagnostic::error("Ticket not renewed").into());
         }
@@ -164,9 +172,10 @@ impl EphemeralResource for Tickets {
         }
         // Watches for the end as a real one would: it must not see the stop of the run.
         cx.run(tokio::task::yield_now()).await?;
+        let office = self.office(cx).await?;
         // Gone already is as good.
-        let _ = std::fs::remove_file(self.file(&name)?);
-        self.log("close", &name)?;
+        let _ = std::fs::remove_file(file(&office, &name));
+        log(&office, "close", &name)?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tfplugin::schema::validators;
+use tfplugin::schema::{Validator, validators};
 use tfplugin::{
     Call, Context, Diagnostic, Field, Function, FunctionError, Number, Object, Plain, Signature,
     Value, async_trait, choices, model, parameters,
@@ -130,8 +130,16 @@ parameters! {
         /// What grows.
         area: Plain<Area> = parameter(),
         /// How much wider it gets.
-        by: u8 = parameter().validate(validators::between(1, 9)),
+        by: u8 = parameter().validate(validators::between(1, 9)).validate(no_seven()),
     }
+}
+
+/// A mistake in a place that nothing guards.
+fn no_seven() -> Validator {
+    Validator::new("any number but seven", |v| {
+        assert_ne!(v, &Value::from(7), "the toy breaks at seven");
+        Ok(())
+    })
 }
 
 /// Objects in and out, validators.

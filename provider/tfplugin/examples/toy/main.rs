@@ -5,6 +5,8 @@
 mod actions;
 mod ephemeral;
 mod functions;
+mod marks;
+mod racks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +16,9 @@ use std::time::Duration;
 
 use tfplugin::schema::{Rule, Schema, validators};
 use tfplugin::{
-    About, Action, Change, Context, DataSource, Diagnostic, Diagnostics, EphemeralResource, Failed,
-    Field, Function, Object, Path, Plan, Provider, Resource, Saved, SetOf, Timeouts, async_trait,
-    choices, duration, model,
+    About, Action, Change, Context, DataSource, Deferral, Diagnostic, Diagnostics,
+    EphemeralResource, Failed, Field, Function, ListResource, Object, Path, Plan, Provider,
+    Resource, Saved, SetOf, Timeouts, async_trait, choices, duration, model,
 };
 
 choices! {
@@ -386,7 +388,7 @@ model! {
 }
 
 #[derive(Default)]
-pub(crate) struct Toy(Directory);
+pub(crate) struct Toy(Directory, ephemeral::Office);
 
 #[async_trait]
 impl Provider for Toy {
@@ -395,7 +397,15 @@ impl Provider for Toy {
     }
 
     fn resources(&self) -> Vec<Arc<dyn Resource>> {
-        vec![Arc::new(Things(Arc::clone(&self.0)))]
+        vec![
+            Arc::new(Things(Arc::clone(&self.0))),
+            Arc::new(marks::Marks(Arc::clone(&self.0))),
+            Arc::new(racks::Racks(Arc::clone(&self.0))),
+        ]
+    }
+
+    fn lists(&self) -> Vec<Arc<dyn ListResource>> {
+        vec![Arc::new(marks::Marks(Arc::clone(&self.0)))]
     }
 
     fn data_sources(&self) -> Vec<Arc<dyn DataSource>> {
@@ -407,16 +417,22 @@ impl Provider for Toy {
     }
 
     fn ephemerals(&self) -> Vec<Arc<dyn EphemeralResource>> {
-        vec![Arc::new(ephemeral::Tickets(Arc::clone(&self.0)))]
+        vec![Arc::new(ephemeral::Tickets(Arc::clone(&self.1)))]
     }
 
     fn actions(&self) -> Vec<Arc<dyn Action>> {
         vec![Arc::new(actions::Stamps(Arc::clone(&self.0)))]
     }
 
-    async fn configure(&self, _: &Context, config: &Object, _: &mut Diagnostics) {
-        if let Field::Known(directory) = config.at(Config::directory) {
-            self.0.get_or_init(|| directory.into());
+    async fn configure(&self, cx: &Context, config: &Object, _: &mut Diagnostics) {
+        match config.at(Config::directory) {
+            Field::Known(directory) => {
+                self.1.configure(PathBuf::from(&directory));
+                self.0.get_or_init(|| directory.into());
+            }
+            // A host that cannot wait is told so by the first resource that needs the directory.
+            Field::Unknown => drop(cx.defer(Deferral::ProviderConfigUnknown)),
+            Field::Null => {}
         }
     }
 }

@@ -65,6 +65,15 @@ impl CodecError {
     }
 }
 
+/// What an attribute is that the bytes do not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Null: the type is the schema's, which may have grown.
+    Null,
+    /// A mistake: the type came with the value, and many small objects of a large type would fill the memory.
+    Refused,
+}
+
 /// Index of an element as a path has it.
 fn at_index(i: usize) -> Path {
     Path::root().index(u64::try_from(i).unwrap_or(u64::MAX))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rmp::Marker;
 use rmp::encode;
 
-use crate::codec::{CodecError, at_index, collected};
+use crate::codec::{CodecError, Missing, at_index, collected};
 use crate::path::Path;
 use crate::value::{Number, Object, Type, Value};
 
@@ -29,7 +29,11 @@ pub(crate) fn to_bytes(value: &Value, ty: &Type) -> Result<Vec<u8>, CodecError> 
 /// Reads a value of `ty`; the bytes must hold nothing else.
 pub(crate) fn from_bytes(bytes: &[u8], ty: &Type) -> Result<Value, CodecError> {
     let mut rest = bytes;
-    let value = read(&mut rest, ty, DEPTH_MAX)?;
+    let limit = Limit {
+        depth: DEPTH_MAX,
+        missing: Missing::Null,
+    };
+    let value = read(&mut rest, ty, limit)?;
     if rest.is_empty() {
         Ok(value)
     } else {
@@ -115,11 +119,9 @@ fn write_number(out: &mut Vec<u8>, number: &Number) {
         encode::write_sint(out, small).expect(MEMORY);
         return;
     }
-    let float = number.to_f64();
-    if Number::from_f64(float).as_ref() == Some(number) {
-        encode::write_f64(out, float).expect(MEMORY);
-    } else {
-        encode::write_str(out, &number.to_string()).expect(MEMORY);
+    match number.to_exact_f64() {
+        Some(float) => encode::write_f64(out, float).expect(MEMORY),
+        None => encode::write_str(out, &number.compact()).expect(MEMORY),
     }
 }
 
@@ -135,10 +137,18 @@ enum Token<'a> {
     Extension(i8),
 }
 
-fn read(rest: &mut &[u8], ty: &Type, depth: usize) -> Result<Value, CodecError> {
-    let Some(depth) = depth.checked_sub(1) else {
+/// What a value may cost.
+#[derive(Clone, Copy)]
+struct Limit {
+    depth: usize,
+    missing: Missing,
+}
+
+fn read(rest: &mut &[u8], ty: &Type, limit: Limit) -> Result<Value, CodecError> {
+    let Some(depth) = limit.depth.checked_sub(1) else {
         return Err(CodecError::Malformed("nested too deeply"));
     };
+    let limit = Limit { depth, ..limit };
     match (token(rest)?, ty) {
         (Token::Nil, _) => Ok(Value::Null),
         (Token::Extension(UNKNOWN | UNKNOWN_REFINED), _) => Ok(Value::Unknown),
@@ -151,56 +161,72 @@ fn read(rest: &mut &[u8], ty: &Type, depth: usize) -> Result<Value, CodecError> 
         (Token::Bytes(text), Type::String) => Ok(Value::String(utf8(text)?.to_owned())),
         (Token::Array(len), Type::List(e) | Type::Set(e)) => {
             let elements =
-                (0..len).map(|i| read(rest, e, depth).map_err(|err| err.within(&at_index(i))));
+                (0..len).map(|i| read(rest, e, limit).map_err(|err| err.within(&at_index(i))));
             Ok(collected(ty, elements.collect::<Result<_, _>>()?))
         }
         (Token::Array(len), Type::Tuple(types)) if len == types.len() => {
             let elements = types.iter().enumerate();
             let values =
-                elements.map(|(i, t)| read(rest, t, depth).map_err(|err| err.within(&at_index(i))));
+                elements.map(|(i, t)| read(rest, t, limit).map_err(|err| err.within(&at_index(i))));
             Ok(Value::List(values.collect::<Result<_, _>>()?))
         }
-        (Token::Array(2), Type::Dynamic) => read_dynamic(rest, depth),
+        (Token::Array(2), Type::Dynamic) => read_dynamic(rest, limit),
         (Token::Map(len), Type::Map(e)) => {
             let mut elements = BTreeMap::new();
             for _ in 0..len {
                 let key = key(rest)?.to_owned();
                 let value =
-                    read(rest, e, depth).map_err(|err| err.within(&Path::root().key(&key)))?;
+                    read(rest, e, limit).map_err(|err| err.within(&Path::root().key(&key)))?;
                 elements.insert(key, value);
             }
             Ok(Value::Map(elements))
         }
-        (Token::Map(len), Type::Object(attributes)) => {
-            let mut object: Object = attributes
-                .keys()
-                .map(|name| (name.clone(), Value::Null))
-                .collect();
-            for _ in 0..len {
-                let name = key(rest)?;
-                let path = Path::attribute(name);
-                let ty = attributes
-                    .get(name)
-                    .ok_or_else(|| CodecError::Attribute(path.clone()))?;
-                object.put(
-                    name,
-                    read(rest, ty, depth).map_err(|err| err.within(&path))?,
-                );
-            }
-            Ok(Value::Object(object))
-        }
+        (Token::Map(len), Type::Object(attributes)) => read_object(rest, len, attributes, limit),
         _ => Err(CodecError::expected(ty)),
     }
 }
 
-fn read_dynamic(rest: &mut &[u8], depth: usize) -> Result<Value, CodecError> {
+fn read_object(
+    rest: &mut &[u8],
+    len: usize,
+    attributes: &BTreeMap<String, Type>,
+    limit: Limit,
+) -> Result<Value, CodecError> {
+    // The host sends attributes in the order of their names, as the schema has them.
+    let mut expected = attributes.iter().peekable();
+    let mut fields = Vec::with_capacity(attributes.len().min(rest.len()));
+    for _ in 0..len {
+        let name = key(rest)?;
+        let next = expected.next_if(|(n, _)| n.as_str() == name);
+        let (name, ty) = next
+            .or_else(|| attributes.get_key_value(name))
+            .ok_or_else(|| CodecError::Attribute(Path::attribute(name)))?;
+        let value = read(rest, ty, limit).map_err(|err| err.within(&Path::attribute(name)))?;
+        fields.push((name.clone(), value));
+    }
+    let mut object: Object = fields.into_iter().collect();
+    if object.iter().len() < attributes.len() {
+        if limit.missing == Missing::Refused {
+            return Err(CodecError::Malformed(
+                "an object without all its attributes",
+            ));
+        }
+        for name in attributes.keys() {
+            object.slot(name);
+        }
+    }
+    Ok(Value::Object(object))
+}
+
+fn read_dynamic(rest: &mut &[u8], limit: Limit) -> Result<Value, CodecError> {
     let bad = CodecError::Malformed("a dynamic value without type");
     let Token::Bytes(expression) = token(rest)? else {
         return Err(bad);
     };
     let json = serde_json::from_slice(expression).map_err(|_| bad.clone())?;
     let ty = Type::from_json(&json).map_err(|_| bad)?;
-    let value = read(rest, &ty, depth)?;
+    let missing = Missing::Refused;
+    let value = read(rest, &ty, Limit { missing, ..limit })?;
     Ok(Value::Dynamic(Box::new((ty, value))))
 }
 
@@ -366,6 +392,53 @@ mod tests {
             to_bytes(&value, &ty).unwrap_err().to_string(),
             "no attribute `b` in the schema"
         );
+    }
+
+    #[test]
+    fn attributes_that_are_left_out_are_null_in_types_of_the_schema_only() {
+        let ty = Type::Object(BTreeMap::from([
+            ("a".to_owned(), Type::Bool),
+            ("b".to_owned(), Type::Bool),
+        ]));
+        let whole = Object::new().with("a", true).with("b", false).into();
+        assert_eq!(
+            from_bytes(b"\x82\xa1b\xc2\xa1a\xc3", &ty),
+            Ok(whole),
+            "any order"
+        );
+        let half = Object::new().with("a", true).with("b", Value::Null).into();
+        assert_eq!(from_bytes(b"\x81\xa1a\xc3", &ty), Ok(half));
+        assert!(from_bytes(b"\x81\xa1c\xc3", &ty).is_err());
+        let dynamic = |fields: &[u8]| {
+            let head = b"\x92\xc4\x17[\"object\",{\"a\":\"bool\"}]".as_slice();
+            from_bytes(&[head, fields].concat(), &Type::Dynamic)
+        };
+        assert!(dynamic(b"\x81\xa1a\xc3").is_ok());
+        assert!(dynamic(b"\x80").is_err());
+    }
+
+    #[test]
+    fn lengths_that_lie_cost_nothing() {
+        for bytes in [
+            b"\xdd\xff\xff\xff\xff".as_slice(),
+            b"\xdf\xff\xff\xff\xff",
+            b"\xdb\xff\xff\xff\xffx",
+        ] {
+            for ty in [Type::String, Type::list(Type::Bool), Type::map(Type::Bool)] {
+                assert!(from_bytes(bytes, &ty).is_err());
+            }
+        }
+        // A dynamic value in a dynamic value, and so on.
+        let nested = b"\x92\xc4\x09\"dynamic\"".repeat(100_000);
+        assert!(from_bytes(&nested, &Type::Dynamic).is_err());
+    }
+
+    #[test]
+    fn large_exponents_stay_short() {
+        let number: Number = "-1.5e99999".parse().unwrap();
+        let bytes = to_bytes(&number.clone().into(), &Type::Number).unwrap();
+        assert!(bytes.len() < 20, "{} bytes", bytes.len());
+        assert_eq!(from_bytes(&bytes, &Type::Number), Ok(number.into()));
     }
 
     proptest! {

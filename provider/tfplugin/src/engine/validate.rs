@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::engine::propose;
 use crate::path::Path;
-use crate::schema::{Attribute, Items, Nesting, Rule, Schema, Shape};
+use crate::schema::{Attribute, Items, Nesting, Presence, Rule, Schema, Shape};
 use crate::value::{Object, Type, Value};
 
 /// Does the host know write-only attributes?
@@ -43,6 +43,16 @@ impl Check<'_> {
             self.count(items, value, at);
         }
         if value.is_null() {
+            return;
+        }
+        // Hosts leave this to providers, and what a configuration says must be in the plan.
+        if a.presence() == Presence::Computed {
+            self.found.push(
+                Diagnostic::error("Read-only attribute")
+                    .detail(format!("`{at}` is set by the provider alone."))
+                    .hint("remove it from the configuration")
+                    .at(at.clone()),
+            );
             return;
         }
         if a.write_only && self.host == WriteOnly::Refused {
@@ -100,7 +110,7 @@ impl Check<'_> {
         self.found.push(
             Diagnostic::error(summary)
                 .detail(format!(
-                    "There must be {limit} `{at}` blocks, and there are {count}."
+                    "Of `{at}` blocks there must be {limit}, and there are {count}."
                 ))
                 .hint(format!("{hint} `{at}` blocks"))
                 .at(at.clone()),

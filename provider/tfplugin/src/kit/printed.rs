@@ -6,8 +6,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::function::{Parameter, Signature, Takes};
+use crate::identity::IdentitySchema;
 use crate::runtime::Runtime;
-use crate::schema::{Attribute, Nesting, Presence, Schema, Shape};
+use crate::schema::{Attribute, Items, Nesting, Presence, Schema, Shape};
 
 /// Where a block stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,22 @@ pub fn printed_schemas(provider: &Runtime) -> Json {
         named(provider.ephemeral_schemas().map(stored)),
     );
     family(
+        "resource_identity_schemas",
+        named(
+            provider
+                .identity_schemas()
+                .map(|(name, schema)| (name, identity(schema))),
+        ),
+    );
+    family(
+        "list_resource_schemas",
+        named(
+            provider
+                .list_schemas()
+                .map(|(name, schema)| (name, versioned(schema, Place::Input))),
+        ),
+    );
+    family(
         "action_schemas",
         named(
             provider
@@ -83,6 +100,53 @@ fn block(schema: &Schema, place: Place) -> Json {
     printed.0.into()
 }
 
+/// A nested block.
+fn nested_block(a: &Attribute, items: Items, place: Place) -> Json {
+    let mut inside = Printed::default();
+    inside.attributes(a.nested(), place);
+    inside.described(&a.description());
+    inside.flag("deprecated", a.deprecated.is_some());
+    let mut printed = Printed::default();
+    let nesting = match a.shape() {
+        Shape::Nested(nesting, _) => *nesting,
+        Shape::Plain(_) => Nesting::Single,
+    };
+    printed.set("nesting_mode", mode(nesting));
+    printed.set("block", inside.0);
+    let max = match nesting {
+        Nesting::Single => items.min,
+        Nesting::List | Nesting::Set | Nesting::Map => items.max.unwrap_or(0),
+    };
+    for (key, number) in [("min_items", items.min), ("max_items", max)] {
+        if number > 0 {
+            printed.set(key, number);
+        }
+    }
+    printed.0.into()
+}
+
+fn mode(nesting: Nesting) -> &'static str {
+    match nesting {
+        Nesting::Single => "single",
+        Nesting::List => "list",
+        Nesting::Set => "set",
+        Nesting::Map => "map",
+    }
+}
+
+fn identity(schema: &IdentitySchema) -> Json {
+    let attribute = |a: &Attribute| {
+        let mut printed = Printed::default();
+        printed.set("type", a.shape().ty().to_json());
+        printed.text("description", &a.description());
+        printed.flag("required_for_import", a.presence() == Presence::Required);
+        printed.flag("optional_for_import", a.presence() == Presence::Optional);
+        (a.name().to_owned(), printed.0.into())
+    };
+    let attributes: Map<String, Json> = schema.attributes().iter().map(attribute).collect();
+    json!({ "version": schema.stored_version(), "attributes": attributes })
+}
+
 fn attribute(a: &Attribute, place: Place) -> Json {
     let presence = match (a.presence(), place) {
         (_, Place::Output) => Presence::Computed,
@@ -100,13 +164,7 @@ fn attribute(a: &Attribute, place: Place) -> Json {
             };
             let mut nested = Printed::default();
             nested.attributes(inner, inside);
-            let mode = match nesting {
-                Nesting::Single => "single",
-                Nesting::List => "list",
-                Nesting::Set => "set",
-                Nesting::Map => "map",
-            };
-            nested.set("nesting_mode", mode);
+            nested.set("nesting_mode", mode(*nesting));
             printed.set("nested_type", nested.0);
         }
     }
@@ -183,12 +241,18 @@ impl Printed {
     }
 
     fn attributes(&mut self, attributes: &[Attribute], place: Place) {
-        if !attributes.is_empty() {
-            let all: Map<_, _> = attributes
-                .iter()
-                .map(|a| (a.name().to_owned(), attribute(a, place)))
-                .collect();
-            self.set("attributes", all);
+        let (mut plain, mut blocks) = (Map::new(), Map::new());
+        for a in attributes {
+            let name = a.name().to_owned();
+            match a.items() {
+                Some(items) => blocks.insert(name, nested_block(a, items, place)),
+                None => plain.insert(name, attribute(a, place)),
+            };
+        }
+        for (key, all) in [("attributes", plain), ("block_types", blocks)] {
+            if !all.is_empty() {
+                self.set(key, all);
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ pub struct SchemaMistake {
     pub mistake: &'static str,
 }
 
+/// Said of a name that HCL keeps for itself.
+pub(crate) const RESERVED_NAME: &str = "the name is reserved by HCL";
+
 /// Names that HCL keeps for itself in resource blocks.
 const RESERVED: [&str; 7] = [
     "connection",
@@ -41,10 +44,7 @@ impl Schema {
             .iter()
             .filter(|a| RESERVED.contains(&a.name()))
         {
-            found.push(mistake(
-                &Path::attribute(a.name()),
-                "the name is reserved by HCL",
-            ));
+            found.push(mistake(&Path::attribute(a.name()), RESERVED_NAME));
         }
         found
     }

@@ -14,7 +14,7 @@ pub use attribute::{
 };
 pub(crate) use attribute::{OnUnknown, Replace, SameIf};
 pub use check::SchemaMistake;
-pub(crate) use check::{contains_dynamic, is_name};
+pub(crate) use check::{RESERVED_NAME, contains_dynamic, is_name};
 pub use rule::Rule;
 pub use validators::Validator;
 

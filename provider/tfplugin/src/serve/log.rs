@@ -1,8 +1,9 @@
 //! Log lines as the host reads them: one JSON object per line on standard error (hclog).
 //!
 //! A line whose `@timestamp` has another form is taken for text, and one whose `@message` or `@level` is no text stops the host:
-//! both are built here and nowhere else. Events of libraries pass only as warnings, else HTTP/2 alone would flood the host.
+//! both are built here and nowhere else. How much is logged is said in `levels`.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,15 +17,16 @@ use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::levels::Levels;
 use crate::guard;
 
 /// Longest text of one field: hosts read lines in pieces of 64 KiB.
 const TEXT_MAX: usize = 8 * 1024;
 
 /// Sends events to standard error as far as the host wants them, and panics too.
-pub(super) fn install(targets: &'static [&'static str], env: impl Fn(&str) -> Option<String>) {
-    let level = level(&env);
-    let ours = FilterFn::new(move |meta| wanted(meta, level, targets)).with_max_level_hint(level);
+pub(super) fn install(levels: Levels) {
+    let most = levels.most();
+    let ours = FilterFn::new(move |meta| levels.allow(meta)).with_max_level_hint(most);
     // A second installation in one process keeps the first.
     let _ = tracing::subscriber::set_global_default(
         tracing_subscriber::registry().with(Lines.with_filter(ours)),
@@ -32,35 +34,29 @@ pub(super) fn install(targets: &'static [&'static str], env: impl Fn(&str) -> Op
     std::panic::set_hook(Box::new(panicked));
 }
 
-/// What the host's variables ask for; it filters once more.
-fn level(env: &impl Fn(&str) -> Option<String>) -> Level {
-    let asked = env("TF_LOG_PROVIDER")
-        .or_else(|| env("TF_LOG"))
-        .unwrap_or_default();
-    match asked.to_ascii_uppercase().as_str() {
-        "TRACE" | "JSON" => Level::TRACE,
-        "DEBUG" => Level::DEBUG,
-        "INFO" => Level::INFO,
-        "ERROR" | "OFF" => Level::ERROR,
-        _ => Level::WARN,
+/// What becomes of a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Panic {
+    /// The engine answers with a message.
+    Caught,
+    /// A task of the provider's own; whoever waits for it sees it.
+    InTask,
+    /// Nobody could answer: the process ends, and the host shows why.
+    Crash,
+}
+
+fn fate() -> Panic {
+    if guard::is_guarded() {
+        Panic::Caught
+    } else if guard::is_in_request() || std::thread::current().name() == Some("main") {
+        Panic::Crash
+    } else {
+        Panic::InTask
     }
 }
 
-fn wanted(meta: &Metadata<'_>, level: Level, targets: &[&str]) -> bool {
-    let own = |t: &str| {
-        meta.target()
-            .strip_prefix(t)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    };
-    let limit = if own("tfplugin") || targets.iter().any(|t| own(t)) {
-        level
-    } else {
-        level.min(Level::WARN)
-    };
-    *meta.level() <= limit
-}
-
-/// A panic becomes one line without a backtrace. Only one that ends the process is written the way hosts report crashes.
+/// A panic becomes one line, with a backtrace only where the person asks for one. One that ends the process is written as hosts
+/// recognise crashes: a line that starts with `panic: `, and what follows it.
 fn panicked(info: &std::panic::PanicHookInfo<'_>) {
     let payload = info.payload();
     let text = payload
@@ -69,12 +65,30 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    let survives = guard::is_guarded() || std::thread::current().name() != Some("main");
-    if survives {
-        tracing::error!(place, "provider code panicked: {text}");
-    } else {
-        let _ = writeln!(std::io::stderr(), "panic: {text}\n\n{place}");
+    let backtrace = Backtrace::capture();
+    let asked = backtrace.status() == BacktraceStatus::Captured;
+    match fate() {
+        Panic::Caught | Panic::InTask if asked => {
+            tracing::error!(place, %backtrace, "provider code panicked: {text}");
+        }
+        Panic::Caught | Panic::InTask => tracing::error!(place, "provider code panicked: {text}"),
+        Panic::Crash => {
+            let trace = if asked {
+                backtrace.to_string()
+            } else {
+                String::new()
+            };
+            // One write: lines of other threads do not come between.
+            let _ = std::io::stderr().write_all(crash(text, &place, &trace).as_bytes());
+            // As Go ends.
+            std::process::exit(2);
+        }
     }
+}
+
+/// The lines of a crash.
+fn crash(text: &str, place: &str, backtrace: &str) -> String {
+    format!("panic: {text}\n\nat {place}\n{backtrace}")
 }
 
 struct Lines;
@@ -234,16 +248,12 @@ mod tests {
     }
 
     #[test]
-    fn levels_follow_the_host() {
-        let check = |env: &[(&str, &str)]| {
-            level(&|key: &str| env.iter().find(|e| e.0 == key).map(|e| e.1.to_owned()))
-        };
-        assert_eq!(check(&[]), Level::WARN);
-        assert_eq!(check(&[("TF_LOG", "debug")]), Level::DEBUG);
-        assert_eq!(
-            check(&[("TF_LOG", "JSON"), ("TF_LOG_PROVIDER", "INFO")]),
-            Level::INFO
-        );
+    fn crashes_have_the_hosts_form() {
+        insta::assert_snapshot!(crash("index out of bounds", "src/x.rs:7:1", "").trim_end(), @r"
+        panic: index out of bounds
+
+        at src/x.rs:7:1
+        ");
     }
 
     /// Renders events as [`Lines`] does, into memory.
@@ -251,7 +261,8 @@ mod tests {
 
     impl<S: Subscriber> Layer<S> for Captured {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            if !wanted(event.metadata(), Level::DEBUG, &["mine"]) {
+            let asked = [("TF_LOG".to_owned(), "debug".to_owned())];
+            if !Levels::of("x/mine", &["mine"], asked).allow(event.metadata()) {
                 return;
             }
             let mut fields = Fields::default();

@@ -1,7 +1,10 @@
 //! The process: handshake, channel, signals, end. Only this room prints, reads the environment and exits.
 
 mod handshake;
+mod levels;
 mod log;
+mod os;
+mod request;
 mod socket;
 mod tls;
 
@@ -14,7 +17,6 @@ use metal_proto::plugin::grpc_broker_server::GrpcBrokerServer;
 use metal_proto::plugin::grpc_controller_server::GrpcControllerServer;
 use metal_proto::plugin::grpc_stdio_server::GrpcStdioServer;
 use metal_proto::tfplugin6::provider_server::ProviderServer;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -23,13 +25,19 @@ use crate::resource::Provider;
 use crate::runtime::Runtime;
 use crate::server::{Broker, Controller, Service, Stdio};
 use handshake::Refusal;
-use socket::Socket;
+use levels::Levels;
+use os::Signals;
+use request::Requests;
+use socket::{Address, Socket, Transport};
 
 /// Hosts send and take messages up to this.
 const MESSAGE_MAX_BYTES: usize = i32::MAX as usize;
 
 /// Answers that are on their way when the host says shutdown.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How long a host may take to read why it is refused.
+const REFUSAL_READ_MAX: Duration = Duration::from_millis(300);
 
 /// Hosts kill a plugin two seconds after they have asked it to end.
 const FAREWELL_MAX: Duration = Duration::from_millis(1_600);
@@ -73,6 +81,11 @@ enum ServeError {
     Tls(#[from] tls::TlsError),
     #[error("the plugin's socket cannot be made")]
     Socket(#[source] io::Error),
+    #[error(
+        "The plugin would be reached over a port of this machine, and the host shows no certificate that tells it from others.\n\n\
+         Hint: unset TF_DISABLE_PLUGIN_TLS."
+    )]
+    Open,
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
     #[error("the host does not read the handshake")]
@@ -120,9 +133,11 @@ fn run(about: About, provider: impl Provider) -> Result<(), ServeError> {
     let start = if debug {
         Start::Debug
     } else {
-        Start::Plugin(handshake::ask(env)?)
+        Start::Plugin(handshake::ask(env).map_err(told)?)
     };
-    log::install(about.log_targets, env);
+    let variables = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    log::install(Levels::of(about.address, about.log_targets, variables));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -135,12 +150,7 @@ fn run(about: About, provider: impl Provider) -> Result<(), ServeError> {
 }
 
 async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result<(), ServeError> {
-    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    let [interrupt, terminate] = signals;
-    let (interrupt, terminate) = (
-        interrupt.map_err(ServeError::Signals)?,
-        terminate.map_err(ServeError::Signals)?,
-    );
+    let signals = Signals::catch().map_err(ServeError::Signals)?;
     let end = CancellationToken::new();
     let runtime = Arc::new(Runtime::new(provider));
     let (socket, tls, after_stop) = match start {
@@ -150,29 +160,25 @@ async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result
                 .as_deref()
                 .map(tls::channel)
                 .transpose()?;
-            let socket = Socket::bind(ask.socket_dir.as_deref()).map_err(ServeError::Socket)?;
-            let path = socket.path().to_string_lossy();
+            let socket = bind(&ask).await?;
             say(&handshake::line(
-                &path,
+                socket.address(),
                 channel.as_ref().map(|c| c.certificate.as_ref()),
             ))?;
-            tokio::spawn(swallow(interrupt));
-            tokio::spawn(swallow(terminate));
-            tokio::spawn(follow_host(end.clone()));
+            tokio::spawn(signals.swallow());
+            tokio::spawn(os::follow_host(end.clone()));
             (socket, channel.map(|c| c.config), AfterStop::StayStopped)
         }
         Start::Debug => {
-            let socket = Socket::bind(None).map_err(ServeError::Socket)?;
-            let export = handshake::reattach(
-                about.address,
-                std::process::id(),
-                &socket.path().to_string_lossy(),
-            );
+            #[cfg(unix)]
+            let socket = Socket::unix(None).map_err(ServeError::Socket)?;
+            #[cfg(not(unix))]
+            let socket = Socket::tcp(None).await.map_err(ServeError::Socket)?;
+            let export = handshake::reattach(about.address, std::process::id(), socket.address());
             say(&format!(
                 "Provider started. To attach Terraform or OpenTofu, run it with:\n\n    {export}\n"
             ))?;
-            tokio::spawn(end_on(interrupt, end.clone()));
-            tokio::spawn(end_on(terminate, end.clone()));
+            tokio::spawn(signals.end(end.clone()));
             (socket, None, AfterStop::Resume)
         }
     };
@@ -187,6 +193,9 @@ async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result
     };
     let (peers, _directory) = socket.accept(tls);
     let server = Server::builder()
+        .layer(Requests {
+            address: about.address,
+        })
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(1 << 22)
         .add_service(service)
@@ -204,29 +213,37 @@ async fn serve_on(about: About, start: Start, provider: impl Provider) -> Result
     Ok(())
 }
 
+/// The socket that the host asks for.
+async fn bind(ask: &handshake::Ask) -> Result<Socket, ServeError> {
+    match ask.transport {
+        #[cfg(unix)]
+        Transport::Unix => Socket::unix(ask.socket_dir.as_deref()),
+        // Anybody on the machine may connect to a port.
+        Transport::Tcp if ask.client_certificate.is_none() => return Err(ServeError::Open),
+        Transport::Tcp => Socket::tcp(ask.ports.clone()).await,
+    }
+    .map_err(ServeError::Socket)
+}
+
+/// A host that speaks other versions shows nothing of standard error, but says which version it was offered in vain: it gets the line
+/// that tells, and a moment to read it.
+fn told(refusal: Refusal) -> Refusal {
+    if matches!(refusal, Refusal::Protocol { .. }) {
+        // The host may be gone already.
+        let nowhere = Address {
+            network: "unix",
+            place: String::new(),
+        };
+        let _ = say(&handshake::line(&nowhere, None));
+        std::thread::sleep(REFUSAL_READ_MAX);
+    }
+    refusal
+}
+
 /// Writes to standard output, which belongs to the handshake alone.
 fn say(text: &str) -> Result<(), ServeError> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(ServeError::Handshake)
-}
-
-/// Ctrl-C reaches the whole process group; the host decides what it means and says so with `StopProvider`.
-async fn swallow(mut signals: Signal) {
-    while signals.recv().await.is_some() {}
-}
-
-async fn end_on(mut signals: Signal, end: CancellationToken) {
-    signals.recv().await;
-    end.cancel();
-}
-
-/// A plugin whose host was killed has another parent, and nobody else would end it.
-async fn follow_host(end: CancellationToken) {
-    let host = std::os::unix::process::parent_id();
-    while std::os::unix::process::parent_id() == host {
-        tokio::time::sleep(HOST_CHECK).await;
-    }
-    end.cancel();
 }

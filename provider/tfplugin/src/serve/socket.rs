@@ -1,9 +1,11 @@
-//! The unix socket: in a directory that only we may enter, encrypted where the host asks for it.
+//! Where the host connects: a unix socket in a directory that only we may enter, or a port of the loopback interface.
+//!
+//! The port is for systems without unix sockets in the host (Windows). Anybody on the machine can reach it, so that it is served encrypted
+//! and to the pinned host only; debug mode, which a person starts by hand, is the exception.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,60 +14,123 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 /// Longest path of a socket that every unix takes, less the name of ours.
+#[cfg(unix)]
 const DIRECTORY_MAX: usize = 90;
 
 /// A peer that does not finish its handshake is dropped.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
+/// What the socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// A file.
+    #[cfg(unix)]
+    Unix,
+    /// A loopback port.
+    Tcp,
+}
+
+impl Transport {
+    /// What hosts expect on this system.
+    pub(super) const NATIVE: Self = {
+        #[cfg(unix)]
+        let native = Self::Unix;
+        #[cfg(not(unix))]
+        let native = Self::Tcp;
+        native
+    };
+}
+
 /// A bound socket.
 pub(super) struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
-    directory: TempDir,
+    listener: Listener,
+    address: Address,
+    directory: Option<TempDir>,
+}
+
+/// Where the host finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// `unix` or `tcp`.
+    pub(super) network: &'static str,
+    /// Path, or address and port.
+    pub(super) place: String,
+}
+
+enum Listener {
+    #[cfg(unix)]
+    Unix(UnixListener),
+    Tcp(TcpListener),
 }
 
 impl Socket {
     /// Binds a socket in a new directory of mode 0700 below `parent`, or the system's place for temporary files.
-    pub(super) fn bind(parent: Option<&str>) -> io::Result<Self> {
+    #[cfg(unix)]
+    pub(super) fn unix(parent: Option<&str>) -> io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
         let mut builder = tempfile::Builder::new();
         builder
             .prefix("tfplugin-")
-            .permissions(Permissions::from_mode(0o700));
-        let wished = parent.map_or_else(std::env::temp_dir, PathBuf::from);
+            .permissions(std::fs::Permissions::from_mode(0o700));
+        let wished = parent.map_or_else(std::env::temp_dir, Into::into);
         // A path that is too long for a socket is no reason to fail.
         let parent = if wished.as_os_str().len() > DIRECTORY_MAX {
-            Path::new("/tmp")
+            std::path::Path::new("/tmp")
         } else {
             &wished
         };
         let directory = builder.tempdir_in(parent)?;
         let path = directory.path().join("s");
-        let listener = UnixListener::bind(&path)?;
         Ok(Self {
-            listener,
-            path,
-            directory,
+            listener: Listener::Unix(UnixListener::bind(&path)?),
+            address: Address {
+                network: "unix",
+                place: path.to_string_lossy().into_owned(),
+            },
+            directory: Some(directory),
+        })
+    }
+
+    /// Binds a port of the loopback interface: the first free one of `ports`, or any.
+    pub(super) async fn tcp(ports: Option<RangeInclusive<u16>>) -> io::Result<Self> {
+        let mut found = Err(io::Error::from(io::ErrorKind::AddrInUse));
+        for port in ports.unwrap_or(0..=0) {
+            found = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+            if found.is_ok() {
+                break;
+            }
+        }
+        let listener = found?;
+        let place = listener.local_addr()?.to_string();
+        Ok(Self {
+            listener: Listener::Tcp(listener),
+            address: Address {
+                network: "tcp",
+                place,
+            },
+            directory: None,
         })
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Connections, each after its handshake; and the directory, which goes when it is dropped.
     pub(super) fn accept(
         self,
         tls: Option<Arc<ServerConfig>>,
-    ) -> (ReceiverStream<io::Result<Peer>>, TempDir) {
+    ) -> (ReceiverStream<io::Result<Peer>>, Option<TempDir>) {
         let (ready, connections) = mpsc::channel(4);
         let acceptor = tls.map(TlsAcceptor::from);
         tokio::spawn(async move {
@@ -73,7 +138,7 @@ impl Socket {
                 tokio::select! {
                     () = ready.closed() => return,
                     accepted = self.listener.accept() => match accepted {
-                        Ok((stream, _)) => drop(tokio::spawn(greet(stream, acceptor.clone(), ready.clone()))),
+                        Ok(peer) => drop(tokio::spawn(greet(peer, acceptor.clone(), ready.clone()))),
                         // Out of descriptors, most likely: others may finish meanwhile.
                         Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                     },
@@ -84,33 +149,44 @@ impl Socket {
     }
 }
 
-async fn greet(
-    stream: UnixStream,
-    acceptor: Option<TlsAcceptor>,
-    ready: mpsc::Sender<io::Result<Peer>>,
-) {
-    let peer = match acceptor {
-        None => Peer::Plain(stream),
-        Some(acceptor) => {
-            match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
-                Ok(Ok(tls)) => Peer::Encrypted(Box::new(tls)),
-                Ok(Err(refused)) => {
-                    tracing::warn!(error = %refused, "refused a connection to the plugin's socket");
-                    return;
-                }
-                Err(_) => return,
+impl Listener {
+    async fn accept(&self) -> io::Result<Peer> {
+        match self {
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok(Peer(Box::new(listener.accept().await?.0))),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Requests are small and waited for.
+                stream.set_nodelay(true)?;
+                Ok(Peer(Box::new(stream)))
             }
         }
+    }
+}
+
+async fn greet(peer: Peer, acceptor: Option<TlsAcceptor>, ready: mpsc::Sender<io::Result<Peer>>) {
+    let peer = match acceptor {
+        None => peer,
+        Some(acceptor) => match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(peer)).await {
+            Ok(Ok(tls)) => Peer(Box::new(tls)),
+            Ok(Err(refused)) => {
+                tracing::warn!(error = %refused, "refused a connection to the plugin's socket");
+                return;
+            }
+            Err(_) => return,
+        },
     };
     // A server that is gone needs no peer.
     let _ = ready.send(Ok(peer)).await;
 }
 
-/// A connection.
-pub(super) enum Peer {
-    Plain(UnixStream),
-    Encrypted(Box<TlsStream<UnixStream>>),
-}
+/// Bytes in both directions.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection, encrypted or not.
+pub(super) struct Peer(Box<dyn Stream>);
 
 impl Connected for Peer {
     type ConnectInfo = ();
@@ -120,40 +196,28 @@ impl Connected for Peer {
 
 impl AsyncRead for Peer {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Encrypted(s) => Pin::new(s).poll_read(cx, buf),
-        }
+        Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Peer {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            Self::Encrypted(s) => Pin::new(s).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_flush(cx),
-            Self::Encrypted(s) => Pin::new(s).poll_flush(cx),
-        }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Encrypted(s) => Pin::new(s).poll_shutdown(cx),
-        }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{Service, one, wire};
+use super::{Service, managed, one, wire};
 use crate::action::Progress;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::timeouts::Operation;
@@ -49,13 +49,23 @@ impl Service {
         &self,
         m: pb::plan_action::Request,
     ) -> pb::plan_action::Response {
+        let deferrals = managed::deferrals(m.client_capabilities.as_ref());
+        if let Some(why) = self.runtime.waiting_action(&m.action_type, deferrals) {
+            return pb::plan_action::Response {
+                diagnostics: Vec::new(),
+                deferred: Some(managed::deferred(why)),
+            };
+        }
         let diagnostics = match self.action_config(&m.action_type, m.config.as_ref()) {
             Ok(config) => {
                 wire::diagnostics(self.runtime.plan_action(&m.action_type, &config).await)
             }
             Err(why) => one(why),
         };
-        pb::plan_action::Response { diagnostics }
+        pb::plan_action::Response {
+            diagnostics,
+            deferred: None,
+        }
     }
 
     /// Starts the action. Where the host drops the stream, the action is told to stop, and has the engine's second to end.
@@ -71,7 +81,7 @@ impl Service {
         let name = m.action_type;
         let work = async move { runtime.invoke_in(cx, &name, &config, progress).await };
         let work = tokio::spawn(work.in_current_span());
-        let said = ReceiverStream::new(lines).map(|message| progress_event(message));
+        let said = ReceiverStream::new(lines).map(progress_event);
         let end = stream::once(async move {
             // Until here the stream holds the guard: dropped earlier, it stops the action.
             let done = work.await;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metal_proto::tfplugin6 as pb;
 use prost_types::Timestamp;
 
-use super::{Service, one, wire};
+use super::{Service, managed, one, wire};
 use crate::diagnostics::Diagnostic;
 use crate::value::{Object, Type};
 
@@ -45,16 +45,17 @@ impl Service {
             Ok(read) => read,
             Err(why) => return failed(why),
         };
-        let lease = self
-            .runtime
-            .open(&m.type_name, &config, SystemTime::now())
-            .await;
+        let deferrals = managed::deferrals(m.client_capabilities.as_ref());
+        let now = SystemTime::now();
+        let opened = self.runtime.open_for(&m.type_name, &config, now, deferrals);
+        let lease = opened.await;
         match wire::write(lease.result, &ty) {
             Ok(result) => pb::open_ephemeral_resource::Response {
                 diagnostics: wire::diagnostics(lease.diagnostics),
                 renew_at: lease.renew_at.map(timestamp),
                 result: Some(result),
                 private: Some(lease.private),
+                deferred: lease.deferred.map(managed::deferred),
             },
             Err(mistake) => {
                 // The host will not close what it has not got.

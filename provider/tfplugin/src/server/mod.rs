@@ -10,6 +10,8 @@ mod managed;
 mod metadata;
 mod moving;
 mod plugin;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(crate) use plugin::{Broker, Controller, Stdio};

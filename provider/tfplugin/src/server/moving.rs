@@ -68,7 +68,7 @@ impl Service {
 /// A stored state's JSON.
 fn text(name: &str, raw: Option<pb::RawState>) -> Result<Vec<u8>, Diagnostic> {
     let raw = raw.unwrap_or_default();
-    if raw.json.is_empty() {
+    if raw.json.is_empty() && !raw.flatmap.is_empty() {
         return Err(Diagnostic::error("State is too old")
             .detail(format!(
                 "The state of `{name}` is in the form of Terraform 0.11."

@@ -76,11 +76,55 @@ impl Number {
     /// The exact value of `float`; none for NaN and the infinities.
     #[must_use]
     pub fn from_f64(float: f64) -> Option<Self> {
+        if !float.is_finite() {
+            return None;
+        }
+        if let Some(number) = Self::from_short_f64(float) {
+            return Some(number);
+        }
         // 1074 places hold every f64 exactly.
-        float
-            .is_finite()
-            .then(|| format!("{float:.1074}").parse().ok())
-            .flatten()
+        format!("{float:.1074}").parse().ok()
+    }
+
+    /// Floats with few binary places, such as hosts send: `mantissa` × 2^-k is `mantissa` × 5^k × 10^-k.
+    fn from_short_f64(float: f64) -> Option<Self> {
+        let bits = float.to_bits();
+        let exponent = i32::try_from((bits >> 52) & 0x7ff).ok()? - 1075;
+        let mantissa = (bits & ((1 << 52) - 1)) | (1 << 52);
+        let halves = mantissa.trailing_zeros();
+        let places = u32::try_from(-exponent).ok()?.checked_sub(halves)?;
+        // Subnormal numbers have many more places than this.
+        if places > 30 {
+            return None;
+        }
+        let digits = u128::from(mantissa >> halves) * 5u128.pow(places);
+        Some(Self::from(Decimal::trimmed(
+            float.is_sign_negative(),
+            digits.to_string(),
+            -i64::from(places),
+        )))
+    }
+
+    /// The `f64` that is exactly this number, if there is one.
+    pub(crate) fn to_exact_f64(&self) -> Option<f64> {
+        if let Repr::Big(d) = &self.0
+            && d.exponent < 0
+            && !d.digits.ends_with('5')
+        {
+            // A binary fraction ends in 5.
+            return None;
+        }
+        let float = self.to_f64();
+        (Self::from_f64(float).as_ref() == Some(self)).then_some(float)
+    }
+
+    /// As text, without zeros by the thousand.
+    pub(crate) fn compact(&self) -> String {
+        match &self.0 {
+            Repr::Int(i) => i.to_string(),
+            Repr::Big(d) if d.exponent.unsigned_abs() > 100 => d.scientific(),
+            Repr::Big(d) => d.plain(),
+        }
     }
 
     fn decimal(&self) -> Decimal {
@@ -314,6 +358,18 @@ mod tests {
         assert_eq!(Number::from_f64(0.5), Some(number("0.5")));
         assert_ne!(Number::from_f64(0.1), Some(number("0.1")));
         assert_eq!(Number::from_f64(f64::INFINITY), None);
+        for (float, text) in [
+            (-2.5, "-2.5"),
+            (1e15, "1000000000000000"),
+            (0.0, "0"),
+            (-0.0, "0"),
+        ] {
+            assert_eq!(Number::from_f64(float), Some(number(text)));
+            assert_eq!(number(text).to_exact_f64(), Some(float));
+        }
+        assert_eq!(number("0.1").to_exact_f64(), None);
+        assert_eq!(number("1e22").to_exact_f64(), Some(1e22));
+        assert_eq!(number("1e23").to_exact_f64(), None);
         assert_eq!(
             Number::from_f64(f64::MIN_POSITIVE).map(|n| n.to_f64()),
             Some(f64::MIN_POSITIVE)
@@ -330,6 +386,15 @@ mod tests {
         fn text_round_trips(whole in "-?[0-9]{1,40}", fraction in "[0-9]{0,40}", e in -60i64..60) {
             let n = number(&format!("{whole}.{fraction}0e{e}"));
             prop_assert_eq!(number(&n.to_string()), n);
+        }
+
+        #[test]
+        fn short_floats_are_exact(float in any::<f64>(), places in 0i32..40) {
+            let scale = 2f64.powi(places);
+            for float in [float, (float % 1e6 * scale).trunc() / scale] {
+                let exact = float.is_finite().then(|| number(&format!("{float:.1074}")));
+                prop_assert_eq!(Number::from_f64(float), exact);
+            }
         }
 
         #[test]

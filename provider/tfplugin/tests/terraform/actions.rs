@@ -22,6 +22,11 @@ pub(crate) const STORIES: &[Story] = &[
         Feature::Actions,
         people_invoke_actions,
     ),
+    Story::new(
+        "actions_take_secrets",
+        Feature::Actions,
+        actions_take_secrets,
+    ),
     Story::new("actions_fail", Feature::Actions, actions_fail),
     Story::new(
         "ctrl_c_ends_an_action",
@@ -80,6 +85,24 @@ fn people_invoke_actions(rig: &Rig) {
     assert!(done.contains("step 2 of 2"), "{done}");
     assert!(done.contains("Ink is low"), "{done}");
     assert_eq!(rig.things(), ["p.stamp"]);
+}
+
+fn actions_take_secrets(rig: &Rig) {
+    let ticket = "ephemeral \"toy_ticket\" \"t\" {\n  name   = \"t\"\n  length = 40\n}\n";
+    let key = "    name   = \"k\"\n    key_wo = ephemeral.toy_ticket.t.token";
+    rig.write(&format!("{ticket}{}", stamp(key)));
+    let invoke = [
+        "apply",
+        "-auto-approve",
+        "-input=false",
+        "-invoke=action.toy_stamp.s",
+    ];
+    let done = rig.run(&invoke).ok();
+    assert!(!done.contains("tttttttt"), "{done}");
+    assert_eq!(
+        std::fs::read_to_string(rig.path("things/k.stamp")).unwrap(),
+        "40"
+    );
 }
 
 fn actions_fail(rig: &Rig) {

@@ -1,5 +1,7 @@
 //! Functions in configurations.
 
+use tfplugin::kit::Product;
+
 use crate::matrix::{Feature, Story};
 use crate::rig::{Rig, flat, thing};
 
@@ -11,7 +13,24 @@ pub(crate) const STORIES: &[Story] = &[
         Feature::Functions,
         function_errors_name_their_argument,
     ),
+    Story::new("crashes_are_shown", Feature::Functions, crashes_are_shown),
 ];
+
+/// A panic that nothing guards ends the provider, and the engine shows it as it shows every provider's.
+fn crashes_are_shown(rig: &Rig) {
+    let call = "provider::toy::grow({ width = 1, height = 2 }, 7)";
+    let crashed = flat(&rig.plan(&output("wrong", call)).failed());
+    if rig.engine().product == Product::OpenTofu {
+        // Keeps what the plugin said to itself (1.12.6).
+        assert!(crashed.contains("rpc error"), "{crashed}");
+        return;
+    }
+    assert!(crashed.contains("plugin crashed!"), "{crashed}");
+    let said = "Stack trace from the terraform-provider-toy_v0.1.0 plugin: panic: assertion";
+    assert!(crashed.contains(said), "{crashed}");
+    assert!(crashed.contains("the toy breaks at seven"), "{crashed}");
+    assert!(!crashed.contains("rust_begin_unwind"), "{crashed}");
+}
 
 fn output(name: &str, value: &str) -> String {
     format!("output \"{name}\" {{\n  value = {value}\n}}\n")

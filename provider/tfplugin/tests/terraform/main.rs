@@ -13,14 +13,18 @@ mod toy_provider;
 
 mod actions;
 mod attached;
+mod blocks;
 mod config;
 mod declared;
 mod endings;
 mod ephemeral;
 mod functions;
+mod identity;
 mod life;
+mod list;
 mod looked_up;
 mod matrix;
+mod moving;
 mod rig;
 mod support;
 
@@ -47,6 +51,10 @@ fn stories() -> impl Iterator<Item = &'static Story> {
         functions::STORIES,
         ephemeral::STORIES,
         actions::STORIES,
+        identity::STORIES,
+        moving::STORIES,
+        list::STORIES,
+        blocks::STORIES,
     ]
     .into_iter()
     .flatten()

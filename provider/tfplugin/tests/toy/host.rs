@@ -1,6 +1,6 @@
 //! A host of the toy: one process, one connection without encryption, values as JSON.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
 use hyper_util::rt::TokioIo;
@@ -35,14 +35,21 @@ impl Host {
     }
 
     pub(crate) async fn unconfigured() -> Self {
+        Self::with(&[], Stdio::null()).await
+    }
+
+    /// With more environment variables, and with a place for its log.
+    pub(crate) async fn with(variables: &[(&str, &str)], log: Stdio) -> Self {
         let cookie = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
         let mut process = Command::new(toy::binary())
             .env("TF_PLUGIN_MAGIC_COOKIE", cookie)
             .env_remove("PLUGIN_CLIENT_CERT")
             .env_remove("TF_LOG")
             .env_remove("TF_LOG_PROVIDER")
+            .env_remove("RUST_BACKTRACE")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -57,6 +64,15 @@ impl Host {
             things: tempfile::tempdir().unwrap(),
             process,
         }
+    }
+
+    /// Waits for the end of the process: its exit code and its log.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        if let Some(mut stderr) = self.process.stderr.take() {
+            stderr.read_to_string(&mut log).unwrap();
+        }
+        (self.process.wait().unwrap().code(), log)
     }
 
     /// The names of the files that the toy made, sorted.

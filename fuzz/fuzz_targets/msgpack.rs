@@ -1,0 +1,7 @@
+//! MessagePack of a host.
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::msgpack(data));

@@ -1,0 +1,178 @@
+//! Plan, apply, refresh and import of one resource, as a host does them one after the other.
+
+use metal_proto::tfplugin6 as pb;
+use serde_json::Value as Json;
+
+use crate::host::{Host, told};
+use crate::value::{pack, unpack};
+
+/// What the host knows of a resource.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Known {
+    pub(crate) state: Json,
+    pub(crate) identity: Json,
+    pub(crate) private: Vec<u8>,
+    pub(crate) said: String,
+    pub(crate) deferred: Option<i32>,
+    pub(crate) replace: Vec<String>,
+}
+
+/// What this host can.
+#[derive(Clone, Copy)]
+pub(crate) enum Can {
+    /// All that Terraform 1.14 can without experiments.
+    Much,
+    /// Deferral, too.
+    Defer,
+}
+
+fn capabilities(can: Can) -> Option<pb::ClientCapabilities> {
+    Some(pb::ClientCapabilities {
+        deferral_allowed: matches!(can, Can::Defer),
+        write_only_attributes_allowed: true,
+    })
+}
+
+fn data(identity: &Json) -> Option<pb::ResourceIdentityData> {
+    (!identity.is_null()).then(|| pb::ResourceIdentityData {
+        identity_data: pack(identity),
+    })
+}
+
+fn identity(data: Option<&pb::ResourceIdentityData>) -> Json {
+    unpack(data.and_then(|d| d.identity_data.as_ref()))
+}
+
+fn path(path: &pb::AttributePath) -> String {
+    use pb::attribute_path::step::Selector;
+    let step = |s: &pb::attribute_path::Step| match &s.selector {
+        Some(Selector::AttributeName(name)) => name.clone(),
+        Some(Selector::ElementKeyString(key)) => key.clone(),
+        Some(Selector::ElementKeyInt(i)) => i.to_string(),
+        None => String::new(),
+    };
+    path.steps.iter().map(step).collect::<Vec<_>>().join(".")
+}
+
+impl Host {
+    /// Validates a configuration; what is said.
+    pub(crate) async fn validate(&mut self, kind: &str, config: &Json) -> String {
+        let request = pb::validate_resource_config::Request {
+            type_name: kind.to_owned(),
+            config: pack(config),
+            client_capabilities: capabilities(Can::Much),
+        };
+        let answer = self.provider.validate_resource_config(request).await;
+        told(&answer.unwrap().into_inner().diagnostics)
+    }
+
+    /// Plans; a null configuration is a deletion.
+    pub(crate) async fn plan(&mut self, kind: &str, before: &Known, config: &Json) -> Known {
+        self.plan_as(Can::Much, kind, before, config).await
+    }
+
+    pub(crate) async fn plan_as(
+        &mut self,
+        can: Can,
+        kind: &str,
+        before: &Known,
+        config: &Json,
+    ) -> Known {
+        let request = pb::plan_resource_change::Request {
+            type_name: kind.to_owned(),
+            prior_state: pack(&before.state),
+            proposed_new_state: pack(config),
+            config: pack(config),
+            prior_private: before.private.clone(),
+            client_capabilities: capabilities(can),
+            prior_identity: data(&before.identity),
+        };
+        let answer = self.provider.plan_resource_change(request).await;
+        let answer = answer.unwrap().into_inner();
+        Known {
+            state: unpack(answer.planned_state.as_ref()),
+            identity: identity(answer.planned_identity.as_ref()),
+            private: answer.planned_private,
+            said: told(&answer.diagnostics),
+            deferred: answer.deferred.map(|d| d.reason),
+            replace: answer.requires_replace.iter().map(path).collect(),
+        }
+    }
+
+    /// Applies what was planned.
+    pub(crate) async fn apply(
+        &mut self,
+        kind: &str,
+        before: &Known,
+        planned: &Known,
+        config: &Json,
+    ) -> Known {
+        let request = pb::apply_resource_change::Request {
+            type_name: kind.to_owned(),
+            prior_state: pack(&before.state),
+            planned_state: pack(&planned.state),
+            config: pack(config),
+            planned_private: planned.private.clone(),
+            planned_identity: data(&planned.identity),
+        };
+        let answer = self.provider.apply_resource_change(request).await;
+        let answer = answer.unwrap().into_inner();
+        Known {
+            state: unpack(answer.new_state.as_ref()),
+            identity: identity(answer.new_identity.as_ref()),
+            private: answer.private,
+            said: told(&answer.diagnostics),
+            ..Known::default()
+        }
+    }
+
+    /// Plans and applies, expecting no message.
+    pub(crate) async fn make(&mut self, kind: &str, before: &Known, config: &Json) -> Known {
+        let planned = self.plan(kind, before, config).await;
+        assert_eq!(planned.said, "");
+        let made = self.apply(kind, before, &planned, config).await;
+        assert_eq!(made.said, "");
+        made
+    }
+
+    /// Refreshes.
+    pub(crate) async fn refresh(&mut self, can: Can, kind: &str, before: &Known) -> Known {
+        let request = pb::read_resource::Request {
+            type_name: kind.to_owned(),
+            current_state: pack(&before.state),
+            private: before.private.clone(),
+            client_capabilities: capabilities(can),
+            current_identity: data(&before.identity),
+        };
+        let answer = self.provider.read_resource(request).await;
+        let answer = answer.unwrap().into_inner();
+        Known {
+            state: unpack(answer.new_state.as_ref()),
+            identity: identity(answer.new_identity.as_ref()),
+            private: answer.private,
+            said: told(&answer.diagnostics),
+            deferred: answer.deferred.map(|d| d.reason),
+            ..Known::default()
+        }
+    }
+
+    /// Imports by id, or by identity where one is given.
+    pub(crate) async fn import(&mut self, can: Can, kind: &str, id: &str, by: &Json) -> Known {
+        let request = pb::import_resource_state::Request {
+            type_name: kind.to_owned(),
+            id: id.to_owned(),
+            client_capabilities: capabilities(can),
+            identity: data(by),
+        };
+        let answer = self.provider.import_resource_state(request).await;
+        let answer = answer.unwrap().into_inner();
+        let one = answer.imported_resources.first();
+        Known {
+            state: unpack(one.and_then(|r| r.state.as_ref())),
+            identity: identity(one.and_then(|r| r.identity.as_ref())),
+            said: told(&answer.diagnostics),
+            deferred: answer.deferred.map(|d| d.reason),
+            ..Known::default()
+        }
+    }
+}
