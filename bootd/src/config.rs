@@ -84,17 +84,20 @@ pub struct Netboot {
     pub dhcp: SocketAddr,
     /// The PXE boot server: `0.0.0.0:4011`.
     pub pxe: SocketAddr,
+    /// Where other servers' offers are overheard on the named interfaces, so that a rival is noticed: `0.0.0.0:68`.
+    pub overhear: SocketAddr,
     /// TFTP: `0.0.0.0:69`.
     pub tftp: SocketAddr,
     /// HTTP for firmware and iPXE: `0.0.0.0:8081`.
     pub http: SocketAddr,
     /// HTTPS for the agent and for configs: `0.0.0.0:8443`.
     pub https: SocketAddr,
-    /// Boot networks by interface name. Default: none named, the addresses above decide.
+    /// Boot networks by interface name. Default: none named, the addresses above decide, and rivals are not noticed.
     pub interfaces: Vec<String>,
     /// Directory of iPXE binaries: `/usr/lib/ipxe`.
     pub assets: PathBuf,
-    /// Answer IPv6 router solicitations with an empty advertisement, which spares old iPXE builds a wait: `false`.
+    /// Answer IPv6 router solicitations on the named interfaces with an empty advertisement, which spares iPXE builds of 2019 a wait
+    /// of 16 s; nobody gets an address or a route from it: `false`.
     pub empty_ra: bool,
 }
 
@@ -138,7 +141,8 @@ pub struct Images {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Egress {
-    /// Networks in CIDR notation that bootd may dial for images and Talos nodes. Default: none but the machines' own addresses.
+    /// Networks in CIDR notation that bootd may fetch images from. Machines of the inventory and their BMCs need no entry, except at
+    /// loopback and link-local addresses: those need an entry that lies within them. Default: none.
     pub allow: Vec<String>,
 }
 
@@ -170,6 +174,8 @@ pub struct Deadlines {
     pub boot: Span,
     /// A full erase: `24h`.
     pub wipe: Span,
+    /// A cluster, from the apply that asks for it to the level that is waited for: `25m`.
+    pub cluster: Span,
 }
 
 /// `[bmc]`.
@@ -307,6 +313,7 @@ impl Default for Netboot {
         Self {
             dhcp: any(67),
             pxe: any(4011),
+            overhear: any(68),
             tftp: any(69),
             http: any(8081),
             https: any(8443),
@@ -351,6 +358,7 @@ impl Default for Deadlines {
             install: Span(d.install),
             boot: Span(d.boot),
             wipe: Span(d.wipe),
+            cluster: Span(Duration::from_secs(25 * 60)),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod authority;
 pub mod bmc;
 pub mod config;
+pub mod egress;
 pub mod images;
 pub mod net;
 pub mod reconcile;

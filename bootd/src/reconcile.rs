@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bootd_core::id::MachineId;
 use bootd_core::lifecycle::{
-    Action, Admission, Control, Deadlines, Decision, How, Leg, Outcome, PowerState, decide,
+    Action, Admission, Control, Deadlines, Decision, How, Leg, OnDestroy, Outcome, Phase,
+    PowerState, decide,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use power::{PowerControl, Trouble};
 
 use crate::bmc::Target;
-use crate::store::{Record, Store, StoreError, now};
+use crate::store::{Afterwards, Record, Store, StoreError, now};
 
 /// The reconciler of all machines.
 #[derive(Debug)]
@@ -133,6 +134,10 @@ impl<P: PowerControl> Reconciler<P> {
             Decision::Work(actions, reason) => (actions, reason, Turn::Waits),
             Decision::Rest(actions, reason) => (actions, reason, Turn::Rests),
         };
+        if record.machine.phase == Phase::Retired {
+            self.store.forget(id, afterwards(&record)).await?;
+            return Ok(Turn::Gone);
+        }
         if actions.is_empty() {
             if record.machine.reason != reason.to_string() {
                 self.store.record_reason(id, epoch, &reason).await?;
@@ -160,20 +165,30 @@ impl<P: PowerControl> Reconciler<P> {
             }
             Action::Boot(leg, how) => self.boot(record, *leg, *how).await,
             Action::Erase(_) => Ok(()),
-            Action::PowerOff => match self.target(record).await? {
-                Ok(target) => {
-                    let state = match self.power.off(&target).await {
-                        Ok(()) => PowerState::Off,
-                        Err(trouble) => {
-                            tracing::warn!(machine = %id, why = trouble.text(), "power off failed");
-                            PowerState::Unreachable
-                        }
-                    };
-                    self.store.record_power(id, state).await
-                }
-                Err(_) => self.store.record_power(id, PowerState::Unreachable).await,
-            },
+            Action::PowerOff => self.power_off(record).await,
         }
+    }
+
+    async fn power_off(&self, record: &Record) -> Result<(), StoreError> {
+        let id = &record.machine.id;
+        let Ok(target) = self.target(record).await? else {
+            return self.store.record_power(id, PowerState::Unreachable).await;
+        };
+        let done = match self.power.guid(&target).await {
+            Err(trouble) => Err(trouble),
+            Ok(guid) => match power::bind(&self.store, record, &target, guid).await? {
+                Err(why) => return self.store.record_other_box(id, &why).await,
+                Ok(()) => self.power.off(&target).await,
+            },
+        };
+        let state = match done {
+            Ok(()) => PowerState::Off,
+            Err(trouble) => {
+                tracing::warn!(machine = %id, why = trouble.text(), "power off failed");
+                PowerState::Unreachable
+            }
+        };
+        self.store.record_power(id, state).await
     }
 
     async fn boot(&self, record: &Record, leg: Leg, how: How) -> Result<(), StoreError> {
@@ -186,10 +201,15 @@ impl<P: PowerControl> Reconciler<P> {
         }
         let outcome = match self.target(record).await? {
             Err(why) => Outcome::Refused(why),
-            Ok(target) => match self.boot_steps(record, &target, how).await {
-                Ok(()) => Outcome::Done,
-                Err(Trouble::Refused(why)) => Outcome::Refused(why),
-                Err(Trouble::Silent(why)) => Outcome::Silent(why),
+            Ok(target) => match self.power.guid(&target).await {
+                Err(trouble) => trouble.into(),
+                Ok(guid) => match power::bind(&self.store, record, &target, guid).await? {
+                    Err(why) => Outcome::OtherBox(why),
+                    Ok(()) => match self.boot_steps(record, &target, how).await {
+                        Ok(()) => Outcome::Done,
+                        Err(trouble) => trouble.into(),
+                    },
+                },
             },
         };
         tracing::info!(machine = %m.id, epoch = m.epoch.0, leg = leg.name(), ?how, ?outcome, "boot");
@@ -240,6 +260,18 @@ impl<P: PowerControl> Reconciler<P> {
     async fn target(&self, record: &Record) -> Result<Result<Target, String>, StoreError> {
         power::target(&self.store, &record.machine.id).await
     }
+}
+
+/// A box that should have been turned off and perhaps was not is worth a line after its end.
+fn afterwards(record: &Record) -> Afterwards {
+    let m = &record.machine;
+    let off = m.power.is_some_and(|p| p.state == PowerState::Off);
+    if m.on_destroy == OnDestroy::Release || m.control == Control::Manual || off {
+        return Afterwards::Nothing;
+    }
+    let text = format!("{}: {}", m.phase, m.reason);
+    tracing::warn!(machine = %m.id, text, "a server is forgotten");
+    Afterwards::Told(text)
 }
 
 #[cfg(test)]

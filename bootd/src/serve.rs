@@ -16,7 +16,8 @@ use crate::api::{self, Api};
 use crate::authority::Files;
 use crate::bmc::{self, Fleet};
 use crate::config::Config;
-use crate::images::{self, ImageCache, ImageError, Network};
+use crate::egress::Network;
+use crate::images::{self, ImageCache, ImageError};
 use crate::net;
 use crate::reconcile::Reconciler;
 use crate::store::{Registration, Seal, Store, StoreError};
@@ -184,6 +185,8 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
             events: config.reached(bound.events),
             kernel_log: config.reached(bound.kernel_log),
             port: config.talos.port,
+            egress: egress(&config)?,
+            patience: config.deadlines.cluster.0,
         },
     ));
     let listener = listen(config.api.listen).await?;
@@ -205,7 +208,10 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
     tasks.spawn(serve_net(running, stop.clone()));
     let reconciler = Arc::new(Reconciler::new(
         store,
-        Fleet::new(bmc::Settings::default()),
+        Fleet::new(bmc::Settings {
+            egress: Some(egress(&config)?.into()),
+            ..bmc::Settings::default()
+        }),
         config.deadlines.for_core(),
         config.bmc.poll.0,
     ));
@@ -265,16 +271,15 @@ async fn after(stop: CancellationToken) {
     tokio::time::sleep(LEAVE).await;
 }
 
+fn egress(config: &Config) -> Result<Vec<Network>, ServeError> {
+    let network = |text: &String| {
+        text.parse::<Network>()
+            .map_err(|_| ServeError::Egress(text.clone()))
+    };
+    config.egress.allow.iter().map(network).collect()
+}
+
 fn image_settings(config: &Config) -> Result<images::Settings, ServeError> {
-    let egress = config
-        .egress
-        .allow
-        .iter()
-        .map(|text| {
-            text.parse::<Network>()
-                .map_err(|_| ServeError::Egress(text.clone()))
-        })
-        .collect::<Result<_, _>>()?;
     Ok(images::Settings {
         dir: config
             .images
@@ -282,7 +287,7 @@ fn image_settings(config: &Config) -> Result<images::Settings, ServeError> {
             .clone()
             .unwrap_or_else(|| config.state_dir.join("images")),
         factory: config.images.factory.trim_end_matches('/').to_owned(),
-        egress,
+        egress: egress(config)?,
         bytes_max: IMAGE_BYTES_MAX,
         idle: IMAGE_IDLE,
     })
@@ -290,10 +295,16 @@ fn image_settings(config: &Config) -> Result<images::Settings, ServeError> {
 
 fn net_settings(config: &Config) -> net::Settings {
     let n = &config.netboot;
+    if n.empty_ra && n.interfaces.is_empty() {
+        tracing::warn!(
+            "[netboot] empty_ra has no effect: name the boot network's interface in `interfaces`"
+        );
+    }
     let listener = |interface: Option<String>| net::DhcpListener {
         proxy: n.dhcp,
         boot_server: n.pxe,
-        overhear: None,
+        // Without an interface of its own, broadcasts of every network would be heard.
+        overhear: interface.is_some().then_some(n.overhear),
         interface,
     };
     let dhcp = if n.interfaces.is_empty() {
@@ -307,6 +318,11 @@ fn net_settings(config: &Config) -> net::Settings {
     net::Settings {
         advertise: config.advertise,
         dhcp,
+        empty_ra: if n.empty_ra {
+            n.interfaces.clone()
+        } else {
+            Vec::new()
+        },
         tftp: Some(n.tftp),
         http: n.http,
         https: n.https,
@@ -346,4 +362,34 @@ fn listeners(config: &Config, api: SocketAddr, bound: &net::Bound) -> Vec<pb::Li
             address: config.reached(address).to_string(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rivals_are_overheard_on_named_interfaces() {
+        let settings = |netboot: &str| {
+            let least = "state_dir = \"/x\"\nadvertise = \"10.0.0.2\"\n[netboot]\n";
+            net_settings(&Config::parse(&format!("{least}{netboot}")).unwrap())
+        };
+        let plain = settings("empty_ra = true\n");
+        assert_eq!(plain.dhcp.len(), 1);
+        assert_eq!(plain.dhcp[0].overhear, None);
+        assert_eq!(plain.empty_ra, Vec::<String>::new());
+        let named = settings("interfaces = [\"eth1\", \"eth2\"]\nempty_ra = true\n");
+        let on: Vec<_> = named
+            .dhcp
+            .iter()
+            .map(|d| (d.interface.as_deref(), d.overhear.map(|a| a.to_string())))
+            .collect();
+        let port_68 = Some("0.0.0.0:68".to_owned());
+        assert_eq!(
+            on,
+            [(Some("eth1"), port_68.clone()), (Some("eth2"), port_68)]
+        );
+        assert_eq!(named.empty_ra, ["eth1", "eth2"]);
+        assert!(settings("interfaces = [\"eth1\"]\n").empty_ra.is_empty());
+    }
 }

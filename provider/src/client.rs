@@ -12,8 +12,12 @@ use metal_proto::metal::v1 as pb;
 use pb::metal_client::MetalClient;
 use prost::Message as _;
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Response, Status};
+
+use crate::version;
+pub use crate::version::Older;
 
 /// A look at bootd ends within this.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
@@ -125,6 +129,15 @@ pub enum CallError {
         /// What it said.
         why: String,
     },
+    /// bootd and provider do not understand each other.
+    Versions {
+        /// Which bootd.
+        endpoint: String,
+        /// Its version.
+        bootd: String,
+        /// Who must be upgraded.
+        older: Older,
+    },
     /// No answer. Nothing may be concluded from it.
     Unreachable {
         /// Which bootd.
@@ -139,6 +152,8 @@ pub enum CallError {
 pub struct Client {
     endpoint: Arc<str>,
     stub: MetalClient<Channel>,
+    /// Filled once versions were exchanged and fit.
+    met: Arc<OnceCell<()>>,
 }
 
 impl fmt::Debug for Client {
@@ -168,6 +183,7 @@ impl Client {
         Ok(Self {
             endpoint: Arc::from(bundle.endpoint.as_str()),
             stub: MetalClient::new(channel),
+            met: Arc::default(),
         })
     }
 
@@ -177,13 +193,46 @@ impl Client {
         &self.endpoint
     }
 
+    /// Exchanges versions: once per process, before the first call. Configuring the provider dials nothing.
+    async fn meet(&self) -> Result<(), CallError> {
+        let exchange = async || {
+            let ours = pb::SiteRequest {
+                client_version: version::OURS.to_owned(),
+            };
+            let mut stub = self.stub.clone();
+            let site = match self.ask(stub.site(ours)).await {
+                Ok(site) => site,
+                // It is so old that it cannot even say so.
+                Err(CallError::Missing { .. }) => pb::SiteResponse::default(),
+                Err(other) => return Err(other),
+            };
+            match version::judge(version::OURS, &site.version, &site.features) {
+                None => Ok(()),
+                Some(older) => Err(CallError::Versions {
+                    endpoint: self.endpoint.to_string(),
+                    bootd: site.version,
+                    older,
+                }),
+            }
+        };
+        self.met.get_or_try_init(exchange).await.map(|_| ())
+    }
+
     /// Asks once.
     async fn look<T, F, R>(&self, call: F) -> Result<T, CallError>
     where
         F: Fn(MetalClient<Channel>) -> R,
         R: Future<Output = Result<Response<T>, Status>>,
     {
-        match tokio::time::timeout(LOOK_LIMIT, call(self.stub.clone())).await {
+        Box::pin(self.meet()).await?;
+        self.ask(call(self.stub.clone())).await
+    }
+
+    async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(LOOK_LIMIT, call).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(self.error(&status)),
             Err(_) => Err(self.unreachable(format!("no answer within {} s", LOOK_LIMIT.as_secs()))),

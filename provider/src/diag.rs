@@ -4,7 +4,8 @@
 
 use tfplugin::{Diagnostic, Operation, Path, Severity};
 
-use crate::client::{BundleError, CallError, Refusal};
+use crate::client::{BundleError, CallError, Older, Refusal};
+use crate::version::OURS;
 
 /// No bundle anywhere.
 pub(crate) fn no_bundle() -> Diagnostic {
@@ -53,6 +54,43 @@ pub(crate) fn feature_missing(what: &str, endpoint: &str, why: &str) -> Diagnost
             "{what}: {endpoint} does not know this call ({why})."
         ))
         .hint("upgrade bootd to the provider's version or later")
+}
+
+/// A bootd that is too old or too new.
+pub(crate) fn versions(endpoint: &str, bootd: &str, older: Older) -> Diagnostic {
+    let bootd = match bootd {
+        "" => "of an unknown version",
+        version => version,
+    };
+    let (summary, hint) = match older {
+        Older::Bootd => (
+            "bootd is too old for this provider",
+            "upgrade bootd to the provider's version or later",
+        ),
+        Older::Provider => (
+            "bootd is too new for this provider",
+            "upgrade the provider: raise its version in required_providers and run init -upgrade",
+        ),
+    };
+    Diagnostic::error(summary)
+        .detail(format!(
+            "The provider is {OURS}; bootd {endpoint} is {bootd} and does not offer what this provider needs. Nothing was asked of it."
+        ))
+        .hint(hint)
+}
+
+/// A password that changed by itself is not noticed by anything but this.
+pub(crate) fn password_not_sent(server: &str) -> Diagnostic {
+    Diagnostic::warning("Changed password is not sent")
+        .detail(format!("{server}: `bmc.password_wo` is not what was sent last, and `bmc.password_wo_version` is the same. bootd goes on with the old one."))
+        .hint("raise password_wo_version to send it")
+        .at(Path::attribute("bmc").attr("password_wo"))
+}
+
+/// The last box.
+pub(crate) fn pool_low(claim: &str, before: u32, after: u32, endpoint: &str) -> Diagnostic {
+    Diagnostic::warning("The pool runs low")
+        .detail(format!("{claim}: {before} fitting server(s) are free before this claim, {after} after it (bootd {endpoint})."))
 }
 
 /// What an update needs is gone.
@@ -107,6 +145,11 @@ pub(crate) fn call(what: &str, error: &CallError) -> Diagnostic {
         CallError::Gone => gone(what),
         CallError::Refused(refusal) => refused(what, refusal),
         CallError::Missing { endpoint, why } => feature_missing(what, endpoint, why),
+        CallError::Versions {
+            endpoint,
+            bootd,
+            older,
+        } => versions(endpoint, bootd, *older),
         CallError::Unreachable { endpoint, why } => unreachable(what, endpoint, why),
     }
 }
@@ -341,6 +384,10 @@ mod tests {
             bundle_invalid("`bundle`", Some("bundle"), BundleError::Certificates),
             unreachable("server b1", e, "connection refused"),
             feature_missing("server b1", e, "unknown service"),
+            versions(e, "0.0.9", Older::Bootd),
+            versions(e, "2.0.0", Older::Provider),
+            password_not_sent("server b1"),
+            pool_low("claim lab/cp-0", 1, 0, e),
             gone("server b1"),
             refused("node lab/cp-0", &said),
             remark(Severity::Warning, "node lab/cp-0", &said, e),

@@ -9,9 +9,11 @@ mod diag;
 mod fields;
 pub mod ids;
 mod memory;
+mod password;
 mod provider;
 pub mod range;
 mod resource;
 mod site;
+mod version;
 
 pub use provider::{Block, Environment, Metal};

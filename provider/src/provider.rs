@@ -74,6 +74,7 @@ impl Provider for Metal {
         Schema::of::<Block>(
             "Bare metal servers and Talos Linux clusters on them, through one bootd per site.\n\n\
              Nothing is dialled before a resource needs it; `terraform validate` never needs bootd. \
+             Before the first call provider and bootd exchange their versions; a bootd that does not fit is an error that names both. \
              Blocks named `talos_*` carry `provider = metal`: Terraform derives the provider from the prefix otherwise, \
              and fails to find `hashicorp/talos`.",
         )

@@ -75,7 +75,7 @@ pub(crate) async fn wait(
 ) -> Result<(), Diagnostic> {
     let mut stage = "bootd has taken the request".to_owned();
     let outcome = tokio::select! {
-        outcome = follow(client, &subject, &mut stage) => Ok(outcome),
+        outcome = follow(cx, client, what, &subject, &mut stage) => Ok(outcome),
         why = cx.interrupted() => Err(why),
     };
     match outcome {
@@ -84,7 +84,13 @@ pub(crate) async fn wait(
     }
 }
 
-async fn follow(client: &Client, subject: &Subject, stage: &mut String) -> Result<(), CallError> {
+async fn follow(
+    cx: &Context,
+    client: &Client,
+    what: &str,
+    subject: &Subject,
+    stage: &mut String,
+) -> Result<(), CallError> {
     loop {
         let mut progress = match Progress::open(client, subject).await {
             Ok(progress) => progress,
@@ -99,6 +105,9 @@ async fn follow(client: &Client, subject: &Subject, stage: &mut String) -> Resul
         loop {
             match progress.next(client).await {
                 Ok(Some(step)) => {
+                    for remark in step.told(what, client) {
+                        cx.warn(remark);
+                    }
                     if !step.stage.is_empty() {
                         tracing::info!(subject = %subject, stage = step.stage, message = step.message, "progress");
                         *stage = match step.message.as_str() {

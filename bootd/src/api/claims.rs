@@ -430,6 +430,8 @@ fn one_source(config: &pb::ClaimConfig) -> ApiError {
 fn candidate(record: Record, config: Option<&pb::ServerConfig>) -> Candidate {
     let m = record.machine;
     let standing = match (&m.claim, &m.phase) {
+        // It still knows the claim whose wipe failed; the claim itself is gone.
+        (Some(_), phase @ Phase::Quarantined(_)) => Standing::Busy(phase.to_string()),
         (Some(claim), _) => Standing::Claimed(claim.id.clone()),
         (None, _) if m.admission == Admission::Unaccepted => Standing::Unaccepted,
         (None, Phase::Available) if m.dirty => Standing::Dirty,

@@ -10,13 +10,15 @@ use super::Api;
 use super::nodes::protected;
 use super::status::{ApiError, Story, no_such};
 use super::words::{name, timestamp};
-use crate::store::{Doc, Kind, StoreError};
+use crate::store::{Doc, Kind, StoreError, now};
 use crate::talos::{
     Bootstrap, ClusterState, kubernetes_access, secrets, set_status, status, talos_access,
 };
 
-/// Longest life of a talosconfig.
+/// Longest life of a credential.
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Its life where the caller does not say.
+const TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl Api {
     pub(super) async fn put_cluster(
@@ -37,6 +39,7 @@ impl Api {
         if known.is_none_or(|k| k != config) {
             state.ready = false;
         }
+        state.asked_at = Some(now());
         let mut doc = Doc::new(facts.name.clone(), encoded);
         set_status(&mut doc, &state);
         self.store.put_doc(Kind::Cluster, &doc).await?;
@@ -87,7 +90,7 @@ impl Api {
         request: pb::CredentialRequest,
     ) -> Result<pb::CredentialResponse, ApiError> {
         let (facts, bundle) = self.access(&request.cluster).await?;
-        let yaml = kubernetes_access(&bundle, &facts.name, &facts.endpoint)
+        let yaml = kubernetes_access(&bundle, &facts.name, &facts.endpoint, ttl(&request))
             .map_err(|e| cannot_sign(&request.cluster, &e))?;
         Ok(pb::CredentialResponse {
             yaml: yaml.expose().to_owned(),
@@ -100,14 +103,8 @@ impl Api {
     ) -> Result<pb::CredentialResponse, ApiError> {
         let (facts, bundle) = self.access(&request.cluster).await?;
         let roles = roles(&request.roles)?;
-        let ttl = request
-            .ttl
-            .and_then(|d| Duration::try_from(d).ok())
-            .filter(|d| !d.is_zero())
-            .unwrap_or(Duration::from_secs(24 * 3600))
-            .min(TTL_MAX);
-        let certificate =
-            talos_access(&bundle, &roles, ttl).map_err(|e| cannot_sign(&request.cluster, &e))?;
+        let certificate = talos_access(&bundle, &roles, ttl(&request))
+            .map_err(|e| cannot_sign(&request.cluster, &e))?;
         let mut endpoints = Vec::new();
         for doc in self.store.docs(Kind::Node).await? {
             if doc.name.split('/').next() == Some(&facts.name) {
@@ -143,6 +140,11 @@ impl Api {
             .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
         Ok((facts, bundle))
     }
+}
+
+fn ttl(request: &pb::CredentialRequest) -> Duration {
+    let asked = request.ttl.and_then(|d| Duration::try_from(d).ok());
+    asked.filter(|d| !d.is_zero()).unwrap_or(TTL).min(TTL_MAX)
 }
 
 fn cannot_sign(cluster: &str, error: &talos::secrets::ClientError) -> ApiError {

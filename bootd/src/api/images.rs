@@ -20,8 +20,14 @@ impl Api {
                 .invalid()
         })?;
         let id = meant.id();
-        if self.store.doc(Kind::Image, &id).await?.is_none() {
-            let doc = Doc::new(id.clone(), config.encode_to_vec());
+        let words = config.encode_to_vec();
+        // The id says what the image is; its name may change.
+        let known = self
+            .store
+            .change_doc(Kind::Image, &id, |doc| doc.config.clone_from(&words))
+            .await?;
+        if !known {
+            let doc = Doc::new(id.clone(), words);
             self.store.put_doc(Kind::Image, &doc).await?;
         }
         self.fetch(id.clone(), schematic.to_yaml());
@@ -58,11 +64,13 @@ impl Api {
     }
 
     async fn set_image_failure(&self, id: &str, failure: String) {
-        if let Ok(Some(mut doc)) = self.store.doc(Kind::Image, id).await {
-            doc.status = failure;
-            if let Err(error) = self.store.put_doc(Kind::Image, &doc).await {
-                tracing::error!(image = id, %error, "the image's status was not stored");
-            }
+        // Only the status is ours: the caller may state the image anew meanwhile.
+        let stored = self
+            .store
+            .change_doc(Kind::Image, id, |doc| doc.status = failure)
+            .await;
+        if let Err(error) = stored {
+            tracing::error!(image = id, %error, "the image's status was not stored");
         }
     }
 

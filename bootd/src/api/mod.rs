@@ -106,6 +106,11 @@ impl Metal for Api {
         answer(self.delete_server(request.get_ref()).await)
     }
 
+    async fn retry_server(&self, request: Request<pb::RetryServerRequest>) -> Answer<pb::Server> {
+        allow(&request, Need::Write)?;
+        answer(self.retry_server(request.get_ref()).await)
+    }
+
     async fn timeline(
         &self,
         request: Request<pb::TimelineRequest>,

@@ -138,6 +138,10 @@ impl Api {
             answer.remarks.push(uninspected(&config).refuses());
             return Ok(answer);
         };
+        if let Some(story) = beyond(change, &node_id(&config)?, &record) {
+            answer.remarks.push(story.refuses());
+            return Ok(answer);
+        }
         let facts = config.cluster.clone().unwrap_or_default();
         let (bundle, contract) = match secrets(&self.store, &facts.secrets_id).await? {
             Some((words, _, bundle)) => (Arc::new(bundle), version_of(&words)?),
@@ -184,6 +188,11 @@ impl Api {
         };
         if record.machine.report.is_none() {
             return Err(uninspected(&config).not_now());
+        }
+        let before = self.store.doc(Kind::Node, &id).await?;
+        let here = self.made_for(&record).await?;
+        if let Some(story) = beyond(change_class(before.as_ref(), &config, &here), &id, &record) {
+            return Err(story.not_now());
         }
         if let Some(other) = self.store.doc_of_machine(Kind::Node, &box_id).await?
             && other.name != id
@@ -478,6 +487,38 @@ fn change_class(before: Option<&Doc>, config: &pb::NodeConfig, here: &str) -> pb
         pb::Change::Upgrade
     } else {
         pb::Change::Apply
+    }
+}
+
+/// Changes that this bootd does not carry out: refused at plan, and before an apply has changed anything.
+fn beyond(change: pb::Change, id: &str, record: &Record) -> Option<Story> {
+    let box_id = &record.machine.id;
+    let running = matches!(record.machine.phase, Phase::Running(_));
+    match change {
+        pb::Change::Upgrade if running => Some(
+            Story::new("upgrade-not-available", "Talos upgrades are not carried out yet")
+                .detail(format!(
+                    "{id} runs on {box_id}, and another image_id would upgrade it. This bootd does not upgrade nodes; nothing was changed."
+                ))
+                .hint("put the image's old talos_version back, or replace the node with its claim: terraform apply -replace='metal_server_claim…'")
+                .at("image_id"),
+        ),
+        // Nothing may be installed to a disk that the first disk check has not seen as a target.
+        pb::Change::Reinstall if !installs(record) => Some(
+            Story::new("reinstall-not-available", "The install disk cannot be changed any more")
+                .detail(format!(
+                    "{id} was written to {box_id} already, and another install_disk would install it again. This bootd does not; nothing was changed."
+                ))
+                .hint("put the old install_disk back, or replace the node with its claim: terraform apply -replace='metal_server_claim…'")
+                .at("install_disk"),
+        ),
+        pb::Change::Unspecified
+        | pb::Change::None
+        | pb::Change::Apply
+        | pb::Change::Reboot
+        | pb::Change::Upgrade
+        | pb::Change::Reinstall
+        | pb::Change::Install => None,
     }
 }
 

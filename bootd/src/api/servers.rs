@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bootd_core::id::{Mac, Timestamp};
 use bootd_core::lifecycle::{
-    Admission, Control, Goal, Idle, Inspect, Machine, Phase, PowerState, Step,
+    Admission, Control, Goal, Hold, Idle, Inspect, Machine, OnDestroy, Phase, PowerState, Step,
 };
 use bootd_core::netboot::script;
 use bootd_core::secret::Secret;
@@ -14,7 +14,7 @@ use metal_proto::metal::v1 as pb;
 use super::status::{ApiError, Story, no_such};
 use super::words::{failure, labels, name, phase, timestamp};
 use super::{Api, Streamed, machine};
-use crate::store::{Doc, Identity, Kind, Line, Record, hardware_to_proto, now};
+use crate::store::{Afterwards, Doc, Identity, Kind, Line, Record, hardware_to_proto, now};
 
 /// Longest registration window.
 const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -49,6 +49,7 @@ impl Api {
                     .invalid(),
             );
         }
+        self.one_bmc_each(&config).await?;
         let password =
             (!request.bmc_password.is_empty()).then(|| Secret::new(request.bmc_password));
         let words = config.clone();
@@ -67,6 +68,37 @@ impl Api {
             })
             .await?;
         self.read_server(&config.name).await
+    }
+
+    /// Two servers with one BMC would be one box under two names.
+    async fn one_bmc_each(&self, config: &pb::ServerConfig) -> Result<(), ApiError> {
+        let at = |c: &pb::ServerConfig| {
+            let bmc = c.bmc.as_ref()?;
+            (bmc.protocol() == pb::BmcProtocol::Ipmi).then(|| {
+                (
+                    bmc.address.clone(),
+                    if bmc.port == 0 { 623 } else { bmc.port },
+                )
+            })
+        };
+        let Some(wanted) = at(config) else {
+            return Ok(());
+        };
+        let all = self.store.servers().await?;
+        let taken = all
+            .iter()
+            .find(|c| c.name != config.name && at(c).as_ref() == Some(&wanted));
+        match taken {
+            None => Ok(()),
+            Some(other) => Err(Story::new("bmc-taken", "Two servers with one BMC")
+                .detail(format!(
+                    "{} names the BMC {}, which is that of {}.",
+                    config.name, wanted.0, other.name
+                ))
+                .hint("give each server the address of its own BMC.")
+                .at("bmc.address")
+                .invalid()),
+        }
     }
 
     pub(super) async fn read_server(&self, name: &str) -> Result<pb::Server, ApiError> {
@@ -122,7 +154,10 @@ impl Api {
             return Ok(pb::Empty {});
         };
         let m = &record.machine;
-        if let Some(claim) = &m.claim {
+        let unwiped = matches!(m.phase, Phase::Failed(Step::Wipe) | Phase::Quarantined(_));
+        if let Some(claim) = &m.claim
+            && (claim.hold == Hold::Held || !unwiped)
+        {
             return Err(Story::new("server-claimed", "Server is claimed")
                 .detail(format!("{id} is held by {} and is {}.", claim.id, m.phase))
                 .hint("destroy the claim first; its disks are erased then.")
@@ -134,8 +169,72 @@ impl Api {
                 .hint("wait until the wipe ended.")
                 .not_now());
         }
-        self.store.forget(&id).await?;
+        if request.force {
+            let text = format!(
+                "forgotten by force while {}: its disks may still hold what was on them",
+                m.phase
+            );
+            tracing::warn!(machine = %id, text, "audit: a server is forgotten");
+            self.store.forget(&id, Afterwards::Told(text)).await?;
+            return Ok(pb::Empty {});
+        }
+        if unwiped {
+            return Err(not_wiped(m).not_now());
+        }
+        let ours = m.control == Control::Bmc && m.admission == Admission::Accepted;
+        if m.on_destroy == OnDestroy::Release || !ours {
+            self.store.forget(&id, Afterwards::Nothing).await?;
+            return Ok(pb::Empty {});
+        }
+        self.store
+            .change(&id, |record, journal| {
+                if record.machine.goal != Goal::Retire {
+                    record.machine.goal = Goal::Retire;
+                    record.machine.goal_at = now();
+                    journal.line("api", "to be turned off and forgotten");
+                }
+            })
+            .await?;
         Ok(pb::Empty {})
+    }
+
+    pub(super) async fn retry_server(
+        &self,
+        request: &pb::RetryServerRequest,
+    ) -> Result<pb::Server, ApiError> {
+        let id = machine(&request.name);
+        let record = self
+            .store
+            .machine(&id)
+            .await?
+            .ok_or_else(|| no_such("server", &request.name))?;
+        if request.confirm_bmc {
+            self.store.record_binding(&id, None).await?;
+        }
+        let m = &record.machine;
+        let failed = matches!(m.phase, Phase::Failed(_) | Phase::Quarantined(_));
+        let wipes = matches!(m.phase, Phase::Failed(Step::Wipe) | Phase::Quarantined(_));
+        if !failed && request.confirm_bmc {
+            return self.read_server(&request.name).await;
+        }
+        if !failed || (wipes && m.claim.is_none()) {
+            let why = if failed {
+                "no claim says which of its disks may be erased"
+            } else {
+                "nothing failed on it"
+            };
+            return Err(Story::new("nothing-to-retry", "Nothing to try again")
+                .detail(format!("{id} is {}: {why}.", m.phase))
+                .hint(format!("`metalctl timeline {id}` tells what happened."))
+                .not_now());
+        }
+        self.store
+            .change(&id, |record, journal| {
+                record.machine.goal_at = now();
+                journal.line("api", "another try was asked for");
+            })
+            .await?;
+        self.read_server(&request.name).await
     }
 
     pub(super) async fn timeline(
@@ -143,12 +242,13 @@ impl Api {
         request: pb::TimelineRequest,
     ) -> Result<Streamed<pb::TimelineEvent>, ApiError> {
         let id = machine(&request.server);
-        if self.store.machine(&id).await?.is_none() {
-            return Err(no_such("server", &request.server));
-        }
         let mut changed = self.store.changed();
         changed.borrow_and_update();
         let first = self.store.timeline(&id, request.after_seq).await?;
+        // A box that was forgotten by force leaves its story behind.
+        if first.is_empty() && self.store.machine(&id).await?.is_none() {
+            return Err(no_such("server", &request.server));
+        }
         let store = self.store.clone();
         let state = (store, changed, id, request.after_seq, first);
         let follow = request.follow;
@@ -247,6 +347,21 @@ fn identity(config: &pb::ServerConfig) -> Result<Identity, ApiError> {
     Ok(identity)
 }
 
+fn not_wiped(m: &Machine) -> Story {
+    let id = &m.id;
+    Story::new(
+        "server-not-wiped",
+        "Server holds data that could not be wiped",
+    )
+    .detail(format!(
+        "{id} is {}: {}. Forgotten now, nobody would know that its disks were not erased.",
+        m.phase, m.reason
+    ))
+    .hint(format!(
+        "repair it and run `metalctl retry {id}`; if it is dead, `metalctl forget {id} --force`."
+    ))
+}
+
 /// Brings the caller's words into the machine. True if something changed that a timeline should tell.
 fn apply(record: &mut Record, config: &pb::ServerConfig) -> bool {
     let m = &mut record.machine;
@@ -269,6 +384,10 @@ fn apply(record: &mut Record, config: &pb::ServerConfig) -> bool {
         Inspect::Once
     } else {
         Inspect::Never
+    };
+    m.on_destroy = match config.on_destroy() {
+        pb::OnDestroy::PowerOff => OnDestroy::PowerOff,
+        pb::OnDestroy::Release | pb::OnDestroy::Unspecified => OnDestroy::Release,
     };
     record.boot_args.clone_from(&config.boot_args);
     let again = matches!(m.phase, Phase::Failed(Step::Inspect));

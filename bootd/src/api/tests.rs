@@ -1,5 +1,8 @@
 //! The API over real mTLS on loopback: roles, names as keys, one box for two claims.
 
+mod ends;
+mod refusals;
+
 use std::sync::Arc;
 
 use metal_proto::metal::v1 as pb;
@@ -50,6 +53,8 @@ impl Bench {
                 events: "127.0.0.1:1".parse().unwrap(),
                 kernel_log: "127.0.0.1:2".parse().unwrap(),
                 port: 50000,
+                egress: vec![],
+                patience: std::time::Duration::from_secs(60),
             },
         );
         let server = authority.server("127.0.0.1").unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bootd_core::lifecycle::{Admission, Machine, Phase, Step};
+use bootd_core::lifecycle::{Admission, Goal, Machine, Phase, Step, clock};
 use metal_proto::metal::v1 as pb;
 use pb::progress::Outcome;
 use pb::watch_request::Subject;
@@ -22,6 +22,7 @@ struct Now {
     stage: String,
     message: String,
     outcome: Option<Outcome>,
+    remarks: Vec<pb::Remark>,
 }
 
 impl Now {
@@ -30,6 +31,7 @@ impl Now {
             stage: stage.to_owned(),
             message: String::new(),
             outcome: Some(Outcome::Done(pb::Empty {})),
+            remarks: Vec::new(),
         }
     }
 
@@ -38,6 +40,7 @@ impl Now {
             stage: stage.to_owned(),
             message: detail.summary.clone(),
             outcome: Some(Outcome::Failed(detail)),
+            remarks: Vec::new(),
         }
     }
 
@@ -46,7 +49,13 @@ impl Now {
             stage: stage.into(),
             message: message.into(),
             outcome: None,
+            remarks: Vec::new(),
         }
+    }
+
+    fn warns(mut self, story: Story) -> Self {
+        self.remarks.push(story.warns());
+        self
     }
 }
 
@@ -77,6 +86,7 @@ impl Api {
                         stage: look.stage,
                         message: look.message,
                         outcome: look.outcome.clone(),
+                        remarks: look.remarks,
                     };
                     let next = look
                         .outcome
@@ -98,6 +108,7 @@ impl Api {
             Subject::NodeInstalled(id) => self.look_node(id).await,
             Subject::NodeRemoved(id) => self.look_removal(id).await,
             Subject::ClusterReady(id) => self.look_cluster(id).await,
+            Subject::ServerForgotten(name) => self.look_forgotten(name).await,
         }
     }
 
@@ -128,7 +139,7 @@ impl Api {
 
     async fn look_release(&self, name: &str) -> Result<Now, ApiError> {
         let Some(row) = self.store.claim(name).await? else {
-            return Ok(Now::done("released"));
+            return self.released(name).await;
         };
         let Some(record) = self.store.machine(&row.machine).await? else {
             return Ok(Now::done("released"));
@@ -147,6 +158,60 @@ impl Api {
             | Phase::Running(_)
             | Phase::Wiping
             | Phase::Retired => self.going(m).await?,
+        })
+    }
+
+    /// The claim is gone. Where its box could not be wiped, a person should know.
+    async fn released(&self, name: &str) -> Result<Now, ApiError> {
+        let last = match self.store.previous(name).await? {
+            Some(id) => self.store.machine(&id).await?.map(|r| r.machine),
+            None => None,
+        };
+        let its = |m: &Machine| m.claim.as_ref().is_some_and(|c| c.id.0 == name);
+        Ok(match last {
+            Some(m) if matches!(m.phase, Phase::Quarantined(_)) && its(&m) => {
+                let mut detail = story_of(&m);
+                detail.summary = "Server is quarantined".to_owned();
+                detail.detail = format!(
+                    "The claim is gone, and its box is in no pool, because its wipe could not be proven. {}",
+                    detail.detail
+                );
+                detail.hint = format!(
+                    "repair {0} and run `metalctl retry {0}`; if it is dead, `metalctl forget {0} --force`.",
+                    m.id
+                );
+                Now::done("quarantined").warns(Story::from(detail))
+            }
+            Some(_) | None => Now::done("released"),
+        })
+    }
+
+    async fn look_forgotten(&self, name: &str) -> Result<Now, ApiError> {
+        let id = machine(name);
+        if let Some(record) = self.store.machine(&id).await? {
+            let m = &record.machine;
+            return if m.goal == Goal::Retire {
+                Ok(self.going(m).await?)
+            } else {
+                let detail = Story::new("server-wanted", "Server is not to be forgotten")
+                    .detail(format!("{id} was declared again, or never deleted."))
+                    .hint("apply again.");
+                Ok(Now::failed("wanted", detail.done()))
+            };
+        }
+        let done = Now::done("forgotten");
+        Ok(match self.store.timeline(&id, 0).await?.pop() {
+            Some(line) => done.warns(
+                Story::new(
+                    "server-perhaps-on",
+                    "Server was forgotten, but not in order",
+                )
+                .detail(line.text)
+                .hint(format!(
+                    "look at {id} itself: is it off, and what is on its disks?"
+                )),
+            ),
+            None => done,
         })
     }
 
@@ -227,6 +292,20 @@ impl Api {
             if let Some(Outcome::Failed(detail)) = look.outcome {
                 return Ok(Now::failed("failed", detail));
             }
+        }
+        let patience = self.jobs.patience();
+        if let Some(asked) = state.asked_at
+            && now().since(asked) >= patience
+        {
+            let detail = Story::new("stalled-cluster", "Cluster did not start in time")
+                .detail(format!(
+                    "{id}: {}. It was asked for at {}, and [deadlines] cluster is {} s.",
+                    state.line,
+                    clock(asked),
+                    patience.as_secs()
+                ))
+                .hint("look at the console of that node and at `metalctl timeline` of its server, then apply again; bootd goes on meanwhile.");
+            return Ok(Now::failed("not started in time", detail.done()));
         }
         Ok(Now::going("starting the cluster", state.line))
     }

@@ -13,8 +13,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use metal_proto::metal::v1::metal_client::MetalClient;
 use metal_proto::metal::v1::{
-    CredentialRequest, ErrorDetail, Hardware, ListServersRequest, OpenRegistrationRequest, Phase,
-    Power, Server, SetCredentialsRequest, TimelineEvent, TimelineRequest,
+    CredentialRequest, DeleteServerRequest, ErrorDetail, Hardware, ListServersRequest,
+    OpenRegistrationRequest, Phase, Power, RetryServerRequest, Server, SetCredentialsRequest,
+    TimelineEvent, TimelineRequest,
 };
 use prost::Message;
 use serde::Deserialize;
@@ -58,6 +59,22 @@ enum Verb {
     },
     /// Prints what happens to all servers, until interrupted.
     Watch,
+    /// Asks for another try of the step that a server failed of: an inspection, an install or a wipe.
+    Retry {
+        /// The server's name.
+        server: String,
+        /// Its board or BMC was replaced: forget what the BMC said of itself before.
+        #[arg(long)]
+        confirm_bmc: bool,
+    },
+    /// Forgets a server that no claim holds.
+    Forget {
+        /// The server's name.
+        server: String,
+        /// Also after a wipe that failed, for a box that is dead: nothing is asked of it, and its story is kept under its name.
+        #[arg(long)]
+        force: bool,
+    },
     /// Who may register.
     #[command(subcommand)]
     Registration(Registration),
@@ -136,6 +153,27 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Verb::Timeline { server, follow } => timeline(&mut client, server, follow).await,
         Verb::Watch => watch(client).await,
+        Verb::Retry {
+            server,
+            confirm_bmc,
+        } => {
+            let request = RetryServerRequest {
+                name: server,
+                confirm_bmc,
+            };
+            let server = client.retry_server(request).await?.into_inner();
+            print_text(&table(&[server]))
+        }
+        Verb::Forget { server, force } => {
+            let request = DeleteServerRequest {
+                name: server.clone(),
+                force,
+            };
+            client.delete_server(request).await?;
+            print_text(&format!(
+                "{server} is forgotten, or will be once it is off\n"
+            ))
+        }
         Verb::Registration(Registration::Open { duration }) => {
             open_registration(&mut client, duration).await
         }

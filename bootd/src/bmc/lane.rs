@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::error::{BmcError, LastAnswer, Refusal};
 use super::link::{Answered, Clock, Link, LinkError, probe_cipher_zero};
 use super::{BootReadBack, PowerOutcome, Settings, Target};
+use crate::egress::Egress;
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, BmcError>>;
@@ -257,7 +258,9 @@ impl Lane {
             bmc: target.to_string(),
             source: Arc::new(error),
         };
-        let address = resolve(target).await.map_err(unreachable)?;
+        let address = resolve(target, self.settings.egress.as_ref())
+            .await
+            .map_err(unreachable)?;
         let mut tried = Vec::new();
         for suite in self.suites.order(&self.key) {
             let login = login(target, self.settings.privilege, *suite)?;
@@ -293,7 +296,7 @@ impl Lane {
 
     async fn cipher_zero(&mut self, target: &Target) -> Result<CipherZero, BmcError> {
         let start = Instant::now();
-        let asked = match resolve(target).await {
+        let asked = match resolve(target, self.settings.egress.as_ref()).await {
             Ok(address) => probe_cipher_zero(address, &self.settings.timing).await,
             Err(error) => Err(error),
         };
@@ -398,9 +401,39 @@ fn login(
     })
 }
 
-async fn resolve(target: &Target) -> std::io::Result<SocketAddr> {
-    tokio::net::lookup_host((target.address.as_str(), target.port))
-        .await?
+async fn resolve(target: &Target, egress: Option<&Egress>) -> std::io::Result<SocketAddr> {
+    let mut found = tokio::net::lookup_host((target.address.as_str(), target.port)).await?;
+    let address = found
         .next()
-        .ok_or_else(|| std::io::Error::other("the name has no address"))
+        .ok_or_else(|| std::io::Error::other("the name has no address"))?;
+    if egress.is_some_and(|e| !e.allows_own(address.ip())) {
+        return Err(std::io::Error::other(
+            "no BMC is dialled there: loopback and link-local addresses need an entry in [egress] allow",
+        ));
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bmc_is_not_looked_for_on_bootds_own_host() {
+        let target = |address: &str| Target {
+            address: address.to_owned(),
+            port: 623,
+            username: String::new(),
+            password: String::new().into(),
+        };
+        let bounds = Egress::from(vec![]);
+        for own in ["127.0.0.1", "localhost", "169.254.169.254", "::1"] {
+            let refused = resolve(&target(own), Some(&bounds)).await.unwrap_err();
+            assert!(refused.to_string().contains("[egress] allow"), "{own}");
+        }
+        let free = resolve(&target("10.0.8.1"), Some(&bounds)).await.unwrap();
+        assert_eq!(free.to_string(), "10.0.8.1:623");
+        let allowed = Egress::from(vec!["127.0.0.0/8".parse().unwrap()]);
+        resolve(&target("127.0.1.1"), Some(&allowed)).await.unwrap();
+    }
 }

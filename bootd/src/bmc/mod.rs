@@ -20,6 +20,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::egress::Egress;
 use lane::{Job, Key, Lane, Reply, Retire, SuiteMemory, Verb};
 use link::Clock;
 
@@ -60,6 +61,8 @@ impl fmt::Display for Target {
 pub struct Settings {
     /// Retransmission steps of one session.
     pub timing: Timing,
+    /// Where BMCs may be; `None` sets no bounds (tests on loopback). HCL names BMCs, and bootd is no way into its own host.
+    pub egress: Option<Egress>,
     /// Privilege to ask for; OPERATOR is enough for power and boot device.
     pub privilege: Privilege,
     /// Least time between two commands to one BMC: some crash when asked too fast.
@@ -76,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             timing: Timing::default(),
+            egress: None,
             privilege: Privilege::Operator,
             interval_min: Duration::from_millis(20),
             hold_max: Duration::from_secs(30),

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::egress::{Egress, NotAllowed};
 use super::{ImageError, ImageId, Pin, Settings, disk};
+use crate::egress::{Egress, NotAllowed};
 
 /// How often one fetch goes on after a broken transfer.
 const ATTEMPTS: u32 = 4;
@@ -45,7 +45,7 @@ impl Fetcher {
         if !matches!(factory.scheme(), "http" | "https") || factory.host_str().is_none() {
             return Err(refuse());
         }
-        let egress = Egress(settings.egress.clone().into());
+        let egress = Egress::from(settings.egress.clone());
         let client = egress.client(settings.idle).map_err(|_| refuse())?;
         Ok(Self {
             client,

@@ -5,7 +5,6 @@
 //! where it stopped; any number of callers cause one fetch; only addresses in `[egress] allow` are dialled.
 //! Deliberately not here: which image a machine boots, and eviction (an operator may delete an image's directory; the pins stay).
 
-mod egress;
 mod fetch;
 mod id;
 
@@ -18,10 +17,10 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use serde::{Deserialize, Serialize};
 
-pub use self::egress::{Network, NotANetwork};
 use self::fetch::Fetcher;
 pub(crate) use self::fetch::hex;
 pub use self::id::{ImageId, NotAnImage};
+pub use crate::egress::{Network, NotANetwork};
 
 /// Where images come from and where they are kept.
 #[derive(Debug, Clone)]

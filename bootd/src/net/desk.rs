@@ -93,6 +93,9 @@ pub enum Refusal {
     /// Unknown, old or used up.
     #[error("the token is not good (any more)")]
     BadToken,
+    /// The boot that it was given for is over, in order; shown by whom it was given to.
+    #[error("the boot that the token was given for is over")]
+    Ended,
     /// The right token from the wrong address.
     #[error("the token was shown by another address than it was given to")]
     WrongSource,

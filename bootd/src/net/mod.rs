@@ -8,6 +8,7 @@ mod dhcp;
 mod events;
 mod http;
 mod kernel_log;
+mod router;
 mod settings;
 mod tftp;
 
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use bootd_core::netboot::proxydhcp::Door;
 use bootd_core::netboot::script;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use self::assets::Assets;
 use self::http::{Site, Web};
+use self::router::Router;
 use crate::images::ImageCache;
 
 /// Netboot as it runs.
@@ -99,6 +102,9 @@ pub async fn start<D: Desk>(
             tasks.spawn(dhcp::run(Arc::clone(&proxy), socket, door, stop.clone()));
         }
     }
+    for router in sockets.routers {
+        tasks.spawn(router.run(stop.clone()));
+    }
     if let Some(socket) = sockets.tftp {
         tasks.spawn(tftp::start(Arc::clone(&desk), assets, socket, stop.clone()).await?);
     }
@@ -153,6 +159,7 @@ fn site(settings: &Settings, bound: &Bound, ca_pem: String) -> Site {
 /// Everything bound, before anything runs.
 struct Sockets {
     dhcp: Vec<Vec<(UdpSocket, Door)>>,
+    routers: Vec<Router>,
     tftp: Option<std::net::UdpSocket>,
     http: TcpListener,
     https: TcpListener,
@@ -166,15 +173,22 @@ impl Sockets {
         let mut bound_dhcp = Vec::new();
         for network in &settings.dhcp {
             let on = network.interface.as_deref();
-            let (proxy, proxy_at) = udp("netboot.dhcp", network.proxy, on).await?;
-            let (boot_server, boot_server_at) =
-                udp("netboot.boot_server", network.boot_server, on).await?;
+            let (proxy, proxy_at) = udp("netboot.dhcp", network.proxy, on)?;
+            let (boot_server, boot_server_at) = udp("netboot.pxe", network.boot_server, on)?;
             let mut doors = vec![(proxy, Door::Proxy), (boot_server, Door::BootServer)];
             let mut overhear_at = None;
             if let Some(address) = network.overhear {
-                let (socket, at) = udp("netboot.overhear", address, on).await?;
-                doors.push((socket, Door::Overhear));
-                overhear_at = Some(at);
+                match udp("netboot.overhear", address, on) {
+                    Ok((socket, at)) => {
+                        doors.push((socket, Door::Overhear));
+                        overhear_at = Some(at);
+                    }
+                    Err(error) => tracing::warn!(
+                        interface = on.unwrap_or("any"),
+                        error = &error as &dyn std::error::Error,
+                        "a second DHCP or boot server on this network will go unnoticed: its offers cannot be overheard"
+                    ),
+                }
             }
             dhcp.push(doors);
             bound_dhcp.push(BoundDhcp {
@@ -183,8 +197,18 @@ impl Sockets {
                 overhear: overhear_at,
             });
         }
+        let routers = settings
+            .empty_ra
+            .iter()
+            .map(|interface| {
+                Router::bind(interface).map_err(|source| StartError::Router {
+                    interface: interface.clone(),
+                    source,
+                })
+            })
+            .collect::<Result<_, _>>()?;
         let tftp = match settings.tftp {
-            Some(address) => Some(blocking_udp("netboot.tftp", address).await?),
+            Some(address) => Some(blocking_udp("netboot.tftp", address)?),
             None => None,
         };
         let (http, http_at) = tcp("netboot.http", settings.http).await?;
@@ -201,6 +225,7 @@ impl Sockets {
         };
         let sockets = Self {
             dhcp,
+            routers,
             tftp: tftp.map(|(socket, _)| socket),
             http,
             https,
@@ -211,14 +236,17 @@ impl Sockets {
     }
 }
 
-async fn udp(
+fn udp(
     listener: &'static str,
     address: SocketAddr,
     interface: Option<&str>,
 ) -> Result<(UdpSocket, SocketAddr), StartError> {
     let failed = |source| bind_failed(listener, address, source);
-    let socket = UdpSocket::bind(address).await.map_err(failed)?;
+    let kind = (Type::DGRAM, Some(Protocol::UDP));
+    let socket = Socket::new(Domain::for_address(address), kind.0, kind.1).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
     socket.set_broadcast(true).map_err(failed)?;
+    // Before the bind: two boot networks have the same port, each on its interface.
     if let Some(interface) = interface {
         socket
             .bind_device(Some(interface.as_bytes()))
@@ -229,15 +257,17 @@ async fn udp(
                 source,
             })?;
     }
+    socket.bind(&address.into()).map_err(failed)?;
+    let socket = UdpSocket::from_std(socket.into()).map_err(failed)?;
     let at = socket.local_addr().map_err(failed)?;
     Ok((socket, at))
 }
 
-async fn blocking_udp(
+fn blocking_udp(
     listener: &'static str,
     address: SocketAddr,
 ) -> Result<(std::net::UdpSocket, SocketAddr), StartError> {
-    let (socket, at) = udp(listener, address, None).await?;
+    let (socket, at) = udp(listener, address, None)?;
     let socket = socket
         .into_std()
         .map_err(|source| bind_failed(listener, address, source))?;

@@ -15,6 +15,8 @@ pub struct Settings {
     pub advertise: Ipv4Addr,
     /// One entry per boot network; empty turns DHCP off (the site's own server hands out our options).
     pub dhcp: Vec<DhcpListener>,
+    /// Interfaces on which router solicitations get an empty advertisement.
+    pub empty_ra: Vec<String>,
     /// TFTP (69). `None` turns it off.
     pub tftp: Option<SocketAddr>,
     /// Plain HTTP for firmware and iPXE (8081).
@@ -45,7 +47,8 @@ pub struct DhcpListener {
     pub proxy: SocketAddr,
     /// The PXE boot server, usually `0.0.0.0:4011`.
     pub boot_server: SocketAddr,
-    /// Where offers of other servers are overheard, usually `0.0.0.0:68`; `None` does not listen for rivals.
+    /// Where offers of other servers are overheard, usually `0.0.0.0:68`; `None` does not listen for rivals. One that cannot be
+    /// bound is a warning: the network is served all the same.
     pub overhear: Option<SocketAddr>,
     /// The interface that the sockets are bound to. Needs root or `CAP_NET_RAW`; `None` trusts the address alone.
     pub interface: Option<String>,
@@ -88,7 +91,7 @@ pub struct BoundDhcp {
     pub proxy: SocketAddr,
     /// The PXE boot server.
     pub boot_server: SocketAddr,
-    /// The socket that overhears rivals.
+    /// The socket that overhears rivals; none where it could not be bound.
     pub overhear: Option<SocketAddr>,
 }
 
@@ -117,6 +120,17 @@ pub enum StartError {
         listener: &'static str,
         /// The address asked for.
         address: SocketAddr,
+        /// The interface asked for.
+        interface: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Router solicitations cannot be heard.
+    #[error(
+        "netboot.empty_ra cannot listen on the interface {interface}: check its name, and that bootd has CAP_NET_RAW"
+    )]
+    Router {
         /// The interface asked for.
         interface: String,
         /// What the system said.

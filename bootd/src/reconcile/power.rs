@@ -2,12 +2,13 @@
 
 use std::error::Error;
 
+use bootd_core::bmc::{Verdict, judge, readings};
 use bootd_core::id::MachineId;
-use bootd_core::lifecycle::PowerState;
+use bootd_core::lifecycle::{Outcome, PowerState};
 use metal_proto::metal::v1::BmcProtocol;
 
-use crate::bmc::{self, BmcError, Firmware, Fleet, RMCP_PORT, Target};
-use crate::store::{Kind, Store, StoreError};
+use crate::bmc::{self, BmcError, Firmware, Fleet, RMCP_PORT, SystemGuid, Target};
+use crate::store::{Kind, Record, Store, StoreError};
 
 /// Why a BMC did not do it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +28,22 @@ impl Trouble {
     }
 }
 
+impl From<Trouble> for Outcome {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(why) => Self::Refused(why),
+            Trouble::Silent(why) => Self::Silent(why),
+        }
+    }
+}
+
 /// A power button. Every verb is idempotent.
 pub trait PowerControl: Send + Sync + 'static {
+    /// What the BMC says of the system that it controls; `None` where it does not tell.
+    fn guid(
+        &self,
+        target: &Target,
+    ) -> impl Future<Output = Result<Option<SystemGuid>, Trouble>> + Send;
     /// Reads the power.
     fn read(&self, target: &Target) -> impl Future<Output = Result<PowerState, Trouble>> + Send;
     /// Makes the next start a network boot; `arch` is DHCP option 93 of the last one, 0 for BIOS.
@@ -46,6 +61,15 @@ pub trait PowerControl: Send + Sync + 'static {
 }
 
 impl PowerControl for Fleet {
+    async fn guid(&self, target: &Target) -> Result<Option<SystemGuid>, Trouble> {
+        match self.system_guid(target).await {
+            Ok(guid) => Ok(Some(guid)),
+            // A BMC that does not know the command, or answers it with too little, tells nothing.
+            Err(BmcError::Completion { .. } | BmcError::Protocol { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn read(&self, target: &Target) -> Result<PowerState, Trouble> {
         Ok(match self.power(target).await? {
             bmc::PowerState::On => PowerState::On,
@@ -107,6 +131,40 @@ impl From<BmcError> for Trouble {
             | BmcError::Stopped { .. } => Self::Silent(text),
         }
     }
+}
+
+/// Is this BMC the machine's? The inner error is for people: nothing may be powered then.
+pub(super) async fn bind(
+    store: &Store,
+    record: &Record,
+    target: &Target,
+    guid: Option<SystemGuid>,
+) -> Result<Result<(), String>, StoreError> {
+    let id = &record.machine.id;
+    let own = record
+        .smbios_uuid()
+        .or_else(|| record.identity.uuid.clone());
+    let other = match guid {
+        Some(guid) => store.other_with_uuid(&readings(guid), id).await?,
+        None => None,
+    };
+    let said = guid.map(SystemGuid::in_spec_order).unwrap_or_default();
+    Ok(
+        match judge(guid, own.as_deref(), other, record.bmc.as_ref()) {
+            Verdict::Mute | Verdict::Same => Ok(()),
+            Verdict::Bind(bound) => {
+                store.record_binding(id, Some(bound)).await?;
+                Ok(())
+            }
+            Verdict::Other(other) => Err(format!(
+                "the BMC {target} of {id} controls {other}: its GUID {said} is the SMBIOS UUID of {other}"
+            )),
+            Verdict::Changed(was) => Err(format!(
+                "the BMC {target} of {id} is another one than before, or its board is: its GUID is {said}, and was {}",
+                was.guid
+            )),
+        },
+    )
 }
 
 /// Where a machine's BMC is and who we are to it, or why that is not known.

@@ -20,6 +20,7 @@ struct Script {
     said: Arc<Mutex<Vec<String>>>,
     fails: Arc<Mutex<Option<Trouble>>>,
     on: Arc<Mutex<bool>>,
+    guid: Arc<Mutex<Option<crate::bmc::SystemGuid>>>,
 }
 
 impl Script {
@@ -37,6 +38,9 @@ impl Script {
 }
 
 impl PowerControl for Script {
+    async fn guid(&self, _: &Target1) -> Result<Option<crate::bmc::SystemGuid>, Trouble> {
+        Ok(*self.guid.lock().unwrap())
+    }
     async fn read(&self, _: &Target1) -> Result<PowerState, Trouble> {
         self.say("read")?;
         Ok(if *self.on.lock().unwrap() {
@@ -384,4 +388,149 @@ async fn a_silent_bmc_is_asked_again_and_missing_credentials_are_told() {
         failure.detail.contains("metalctl credentials set lab"),
         "{failure:?}"
     );
+}
+
+#[tokio::test]
+async fn a_server_is_turned_off_before_it_is_forgotten() {
+    let mut bench = Bench::new().await;
+    *bench.bmc.on.lock().unwrap() = true;
+    bench
+        .store
+        .change(&bench.id, |r, _| {
+            r.machine.on_destroy = OnDestroy::PowerOff;
+            r.machine.goal = Goal::Retire;
+            r.machine.goal_at = now();
+        })
+        .await
+        .unwrap();
+    let turn = async |b: &Bench| b.reconciler().turn(&b.id).await.unwrap();
+    assert_eq!(turn(&bench).await, Turn::Waits);
+    assert_eq!(bench.bmc.said(), "off");
+    bench.store = open(&bench.dir).await;
+    assert_eq!(turn(&bench).await, Turn::Moved);
+    bench.store = open(&bench.dir).await;
+    assert_eq!(turn(&bench).await, Turn::Gone);
+    assert!(bench.store.machine(&bench.id).await.unwrap().is_none());
+    assert!(bench.store.timeline(&bench.id, 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_dead_bmc_does_not_keep_a_server_for_ever() {
+    let bench = Bench::new().await;
+    *bench.bmc.fails.lock().unwrap() = Some(Trouble::Silent("no answer".into()));
+    bench
+        .store
+        .change(&bench.id, |r, _| {
+            r.machine.on_destroy = OnDestroy::PowerOff;
+            r.machine.goal = Goal::Retire;
+            r.machine.goal_at = now();
+        })
+        .await
+        .unwrap();
+    let turn = async |power| {
+        let deadlines = Deadlines {
+            power,
+            ..Deadlines::default()
+        };
+        let poll = Duration::from_secs(3600);
+        let r = Reconciler::new(bench.store.clone(), bench.bmc.clone(), deadlines, poll);
+        r.turn(&bench.id).await.unwrap()
+    };
+    let minutes = Duration::from_secs(300);
+    assert_eq!(turn(minutes).await, Turn::Waits);
+    assert_eq!(turn(minutes).await, Turn::Waits);
+    assert_eq!(bench.bmc.said(), "off", "asked again only after a while");
+    assert_eq!(turn(Duration::ZERO).await, Turn::Moved);
+    assert_eq!(turn(Duration::ZERO).await, Turn::Gone);
+    let line = bench.store.timeline(&bench.id, 0).await.unwrap().pop();
+    let line = line.unwrap();
+    assert!(
+        line.alarm && line.text.contains("did not confirm in time"),
+        "{line:?}"
+    );
+}
+
+/// The GUID that a BMC of the specification's byte order sends for a UUID.
+fn guid(uuid: &str) -> crate::bmc::SystemGuid {
+    let number = u128::from_str_radix(&uuid.replace('-', ""), 16).unwrap();
+    crate::bmc::SystemGuid(number.to_le_bytes())
+}
+
+#[tokio::test]
+async fn a_bmc_that_controls_another_box_is_an_error_that_names_both() {
+    let mut bench = Bench::new().await;
+    let (own, others) = (
+        "00000000-0000-0000-0000-0000000000b1",
+        "00000000-0000-0000-0000-0000000000b2",
+    );
+    let second = pb::ServerConfig {
+        name: "b2".into(),
+        uuid: others.into(),
+        ..Default::default()
+    };
+    let identity = Identity {
+        uuid: Some(others.into()),
+        ..Identity::default()
+    };
+    bench
+        .store
+        .declare(&second, identity, None, |_, _| {})
+        .await
+        .unwrap();
+    *bench.bmc.guid.lock().unwrap() = Some(guid(others));
+    // One turn asks the BMC, the next draws the conclusion.
+    bench.settle(Crash::BeforeEachTurn).await;
+    bench.settle(Crash::BeforeEachTurn).await;
+    assert_eq!(bench.phase().await, Phase::Failed(Step::Inspect));
+    assert_eq!(bench.bmc.said(), "", "nothing was powered");
+    let failure = bench.record().await.machine.failure.unwrap();
+    assert_eq!(failure.reason, "bmc-other-box");
+    assert!(
+        failure
+            .detail
+            .contains("the BMC 127.0.0.1:623 of b1 controls b2")
+            && failure.hint.contains("metalctl retry b1 --confirm-bmc"),
+        "{failure:?}"
+    );
+
+    // Cabled right, it is bound; its own UUID is known from the report.
+    *bench.bmc.guid.lock().unwrap() = Some(guid(own));
+    let again = |r: &mut Record, _: &mut crate::store::Journal| {
+        r.machine.goal_at = bootd_core::id::Timestamp(r.machine.since.0 + 1);
+    };
+    bench.store.change(&bench.id, again).await.unwrap();
+    bench.settle(Crash::Never).await;
+    let bound = bench.record().await.bmc.unwrap();
+    assert_eq!(bound.guid, own);
+    assert_eq!(bench.bmc.said(), "read pxe on");
+    // Another BMC behind the same address: nothing is turned off.
+    bench
+        .store
+        .change(&bench.id, |r, _| {
+            r.machine.report = Some(Report {
+                at: now(),
+                epoch: r.machine.epoch,
+                hardware: Hardware {
+                    uuid: own.to_uppercase(),
+                    ..Hardware::default()
+                },
+            });
+        })
+        .await
+        .unwrap();
+    *bench.bmc.guid.lock().unwrap() = Some(guid("00000000-0000-0000-0000-0000000000b9"));
+    bench.settle(Crash::Never).await;
+    assert_eq!(bench.phase().await, Phase::Available);
+    let said = bench.bmc.said();
+    assert!(!said.contains("off"), "{said}");
+    let story = bench.store.timeline(&bench.id, 0).await.unwrap();
+    let alarm = story.iter().rfind(|l| l.alarm).unwrap();
+    assert!(
+        alarm.text.contains("is another one than before"),
+        "{alarm:?}"
+    );
+    // Confirmed by a person, the new one is bound, and obeys.
+    bench.store.record_binding(&bench.id, None).await.unwrap();
+    bench.settle(Crash::Never).await;
+    assert!(bench.bmc.said().contains("off"));
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bootd_core::id::{Epoch, MachineId, Timestamp};
 use bootd_core::lifecycle::facts::{Fact, TalosFact};
 use bootd_core::lifecycle::{
-    Boot, ConfigState, Control, Machine, Outcome, Phase, Report, boot, stage,
+    Boot, ConfigState, Control, Idle, Machine, Outcome, Phase, Report, boot, stage,
 };
 use metal_proto::metal::v1::{AgentOrder, AgentReport, AgentResult, NodeConfig};
 use prost::Message as _;
@@ -370,12 +370,18 @@ impl Store {
         let live = record
             .as_ref()
             .is_some_and(|r| seq == newest && token_lives(&r.machine, epoch, now()));
-        let refusal = if !live {
-            Refusal::BadToken
-        } else if row.get::<&str, _>(3) != from.to_string() {
-            Refusal::WrongSource
-        } else {
-            return Ok(Ok(Redeemed { machine, epoch }));
+        let own = row.get::<&str, _>(3) == from.to_string();
+        let refusal = match (live, own) {
+            (true, true) => return Ok(Ok(Redeemed { machine, epoch })),
+            (true, false) => Refusal::WrongSource,
+            (false, true) if record.is_some_and(|r| ended_in_order(&r.machine, epoch)) => {
+                self.change(&machine, |_, journal| {
+                    journal.line("http", format!("{from} was told that its boot is over"));
+                })
+                .await?;
+                return Ok(Err(Refusal::Ended));
+            }
+            (false, true | false) => Refusal::BadToken,
         };
         self.refused(&machine, from, refusal).await?;
         Ok(Err(refusal))
@@ -399,7 +405,11 @@ fn hash(token: &str) -> Vec<u8> {
 /// began to wait for a person's button. Machines that are only looked at open their own window: their token can only report.
 fn window(m: &Machine) -> Option<Timestamp> {
     if let Some(last) = m.tries.last() {
-        return (!matches!(last.outcome, Some(Outcome::Refused(_)))).then_some(last.at);
+        let never = matches!(
+            last.outcome,
+            Some(Outcome::Refused(_) | Outcome::OtherBox(_))
+        );
+        return (!never).then_some(last.at);
     }
     match (&m.phase, m.control) {
         (Phase::Discovered | Phase::Failed(_), Control::Bmc | Control::Manual)
@@ -413,7 +423,8 @@ fn window(m: &Machine) -> Option<Timestamp> {
 }
 
 /// The newest token of a machine is good in its epoch, until the install shows progress or a while after the config left; an
-/// agent that waits on a machine without BMC keeps its token so that it can be told to boot again.
+/// agent that waits on a machine without BMC keeps its token so that it can be told to boot again, and one that a resting machine
+/// is held in keeps it as long as the rest.
 fn token_lives(m: &Machine, epoch: Epoch, now: Timestamp) -> bool {
     if matches!(
         m.phase,
@@ -422,7 +433,8 @@ fn token_lives(m: &Machine, epoch: Epoch, now: Timestamp) -> bool {
         return false;
     }
     if m.epoch != epoch {
-        return m.control == Control::Manual;
+        let rests_in_agent = m.phase == Phase::Available && m.idle == Idle::Hold;
+        return m.control == Control::Manual || rests_in_agent;
     }
     let Some(from) = m.talos_since() else {
         return true;
@@ -437,6 +449,12 @@ fn token_lives(m: &Machine, epoch: Epoch, now: Timestamp) -> bool {
         )
     });
     served.is_none_or(|s| now.since(s.at) < REFETCH && !installs)
+}
+
+/// Is the epoch over because the next one began, and not because two addresses wanted its token? Then whoever held its token and
+/// shows it once more only has not heard of that yet.
+fn ended_in_order(m: &Machine, epoch: Epoch) -> bool {
+    epoch < m.epoch && m.contests == 0
 }
 
 fn take_report(

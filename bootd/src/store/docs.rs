@@ -2,7 +2,7 @@
 
 use bootd_core::id::MachineId;
 use bootd_core::secret::Secret;
-use sqlx::Row as _;
+use sqlx::{Row as _, SqliteConnection};
 
 use super::{Result, Store};
 
@@ -117,27 +117,52 @@ impl Store {
 
     /// Stores a document.
     pub async fn put_doc(&self, kind: Kind, doc: &Doc) -> Result<()> {
+        self.write(async |db| self.save_doc(db, kind, doc).await)
+            .await
+    }
+
+    /// Changes a document in one transaction; `false` where there is none.
+    pub(crate) async fn change_doc(
+        &self,
+        kind: Kind,
+        name: &str,
+        work: impl FnOnce(&mut Doc),
+    ) -> Result<bool> {
+        self.write(async |db| {
+            let row = sqlx::query(&format!("{COLUMNS} AND name = ?"))
+                .bind(kind.name())
+                .bind(name)
+                .fetch_optional(&mut *db)
+                .await?;
+            let Some(mut doc) = row.map(|row| self.doc_of(kind, &row)).transpose()? else {
+                return Ok(false);
+            };
+            work(&mut doc);
+            self.save_doc(db, kind, &doc).await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn save_doc(&self, db: &mut SqliteConnection, kind: Kind, doc: &Doc) -> Result<()> {
         let sealed = doc
             .sealed
             .as_ref()
             .map(|s| self.seal().seal(&row_name(kind, &doc.name), s.expose()));
-        self.write(async |db| {
-            sqlx::query(
-                "INSERT INTO docs (kind, name, machine, config, status, sealed) VALUES (?, ?, ?, ?, ?, ?) \
-                 ON CONFLICT (kind, name) DO UPDATE SET machine = excluded.machine, config = excluded.config, \
-                 status = excluded.status, sealed = excluded.sealed",
-            )
-            .bind(kind.name())
-            .bind(&doc.name)
-            .bind(doc.machine.as_ref().map(|m| &m.0))
-            .bind(&doc.config)
-            .bind(&doc.status)
-            .bind(sealed)
-            .execute(db)
-            .await?;
-            Ok(())
-        })
-        .await
+        sqlx::query(
+            "INSERT INTO docs (kind, name, machine, config, status, sealed) VALUES (?, ?, ?, ?, ?, ?) \
+             ON CONFLICT (kind, name) DO UPDATE SET machine = excluded.machine, config = excluded.config, \
+             status = excluded.status, sealed = excluded.sealed",
+        )
+        .bind(kind.name())
+        .bind(&doc.name)
+        .bind(doc.machine.as_ref().map(|m| &m.0))
+        .bind(&doc.config)
+        .bind(&doc.status)
+        .bind(sealed)
+        .execute(db)
+        .await?;
+        Ok(())
     }
 
     /// Drops a document; a missing one is fine.

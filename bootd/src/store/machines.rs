@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
+use bootd_core::bmc::Bound;
 use bootd_core::id::{Epoch, Mac, MachineId, Timestamp};
 use bootd_core::lifecycle::facts::Fact;
-use bootd_core::lifecycle::{Machine, Phase, Reason, Seen, describe, failure, leaves_dirty};
+use bootd_core::lifecycle::{
+    Goal, Hold, Machine, Phase, Reason, Seen, describe, failure, leaves_dirty,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, SqliteConnection};
 
@@ -27,6 +30,9 @@ pub struct Record {
     pub arch: Option<u16>,
     /// Extra kernel arguments, checked.
     pub boot_args: Vec<String>,
+    /// What its BMC said of itself.
+    #[serde(default)]
+    pub bmc: Option<Bound>,
 }
 
 /// How a machine is recognised; at least one is there.
@@ -49,7 +55,14 @@ impl Record {
             address: None,
             arch: None,
             boot_args: Vec::new(),
+            bmc: None,
         }
+    }
+
+    /// The SMBIOS UUID that the agent found, lower case.
+    pub fn smbios_uuid(&self) -> Option<String> {
+        let hardware = &self.machine.report.as_ref()?.hardware;
+        (!hardware.uuid.is_empty()).then(|| hardware.uuid.to_ascii_lowercase())
     }
 }
 
@@ -100,14 +113,16 @@ pub(super) async fn load(db: &mut SqliteConnection, id: &MachineId) -> Result<Op
 pub(super) async fn save(db: &mut SqliteConnection, record: &Record) -> Result<()> {
     let doc = serde_json::to_string(record).map_err(|_| StoreError::Damaged("machines"))?;
     sqlx::query(
-        "INSERT INTO machines (id, mac, uuid, serial, doc) VALUES (?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, uuid = excluded.uuid, serial = excluded.serial, doc = excluded.doc",
+        "INSERT INTO machines (id, mac, uuid, serial, doc, smbios) VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (id) DO UPDATE SET mac = excluded.mac, uuid = excluded.uuid, serial = excluded.serial, \
+         doc = excluded.doc, smbios = excluded.smbios",
     )
     .bind(&record.machine.id.0)
     .bind(record.identity.mac.map(|m| m.to_string()))
     .bind(&record.identity.uuid)
     .bind(&record.identity.serial)
     .bind(doc)
+    .bind(record.smbios_uuid())
     .execute(db)
     .await?;
     Ok(())
@@ -216,6 +231,28 @@ impl Store {
         find(&mut db, identity).await
     }
 
+    /// Another machine that has one of these UUIDs, by report or by declaration.
+    pub async fn other_with_uuid(
+        &self,
+        uuids: &[String; 3],
+        not: &MachineId,
+    ) -> Result<Option<MachineId>> {
+        let [a, b, c] = uuids;
+        let row = sqlx::query(
+            "SELECT id FROM machines WHERE id <> ? AND (smbios IN (?, ?, ?) OR uuid IN (?, ?, ?)) ORDER BY id LIMIT 1",
+        )
+        .bind(&not.0)
+        .bind(a)
+        .bind(b)
+        .bind(c)
+        .bind(a)
+        .bind(b)
+        .bind(c)
+        .fetch_optional(&self.inner.pool)
+        .await?;
+        Ok(row.map(|r| MachineId(r.get(0))))
+    }
+
     /// Changes one machine in one transaction; `None` if there is no such machine.
     pub(crate) async fn change<T>(
         &self,
@@ -249,7 +286,10 @@ impl Store {
                 .bind(&id.0)
                 .execute(&mut *db)
                 .await?;
-            if m.claim.is_none() {
+            // A quarantined box keeps the words of the claim that could not be wiped; the claim's name is free again.
+            let quarantined = matches!(m.phase, Phase::Quarantined(_))
+                && m.claim.as_ref().is_some_and(|c| c.hold == Hold::Releasing);
+            if m.claim.is_none() || quarantined {
                 sqlx::query("DELETE FROM claims WHERE machine = ?")
                     .bind(&id.0)
                     .execute(&mut *db)
@@ -268,13 +308,26 @@ impl Store {
         .await
     }
 
-    /// Forgets a machine altogether.
-    pub async fn forget(&self, id: &MachineId) -> Result<()> {
+    /// Forgets a machine. Its story goes too, unless something of it should be known later.
+    pub async fn forget(&self, id: &MachineId, story: Afterwards) -> Result<()> {
         self.write(async |db| {
+            match &story {
+                Afterwards::Nothing => {
+                    sqlx::query("DELETE FROM timeline WHERE machine = ?")
+                        .bind(&id.0)
+                        .execute(&mut *db)
+                        .await?;
+                }
+                Afterwards::Told(text) => {
+                    if let Some(record) = load(db, id).await? {
+                        let line = NewLine::alarm("api", text.clone());
+                        timeline::append(db, id, record.machine.epoch, now(), &line).await?;
+                    }
+                }
+            }
             for table in [
                 "DELETE FROM machines WHERE id = ?",
                 "DELETE FROM facts WHERE machine = ?",
-                "DELETE FROM timeline WHERE machine = ?",
                 "DELETE FROM tokens WHERE machine = ?",
                 "DELETE FROM addresses WHERE machine = ?",
                 "DELETE FROM events WHERE machine = ?",
@@ -292,6 +345,15 @@ impl Store {
     }
 }
 
+/// What is left of a machine that is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Nothing.
+    Nothing,
+    /// Its story, with this last line, for whoever declares the same name again.
+    Told(String),
+}
+
 /// The consequences of a phase for the record: what the core cannot do because it is told in a decision only.
 fn enter(record: &mut Record, phase: Phase, reason: &Reason, at: Timestamp) {
     let m = &mut record.machine;
@@ -301,10 +363,8 @@ fn enter(record: &mut Record, phase: Phase, reason: &Reason, at: Timestamp) {
         m.dirty = leaves_dirty(m);
         m.contests = 0;
         let released = !matches!(m.phase, Phase::Inspecting | Phase::Discovered)
-            && m.goal == bootd_core::lifecycle::Goal::Pool
-            && m.claim
-                .as_ref()
-                .is_some_and(|c| c.hold == bootd_core::lifecycle::Hold::Releasing);
+            && m.goal == Goal::Pool
+            && m.claim.as_ref().is_some_and(|c| c.hold == Hold::Releasing);
         if released {
             m.claim = None;
             m.written.clear();

@@ -35,7 +35,7 @@ pub use docs::{Doc, Kind};
 pub use hardware::{disk_to_proto, hardware_from_proto, hardware_to_proto};
 #[cfg(test)]
 pub(crate) use machines::Journal;
-pub use machines::{Identity, Record};
+pub use machines::{Afterwards, Identity, Record};
 pub use registration::{Mode, Registration};
 pub use seal::{Seal, Unsealable, hex};
 pub use servers::ServerRow;

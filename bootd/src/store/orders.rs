@@ -1,5 +1,6 @@
 //! Orders to the agent, their proofs, and the record of what is about to be done.
 
+use bootd_core::bmc::{Bound, Proof};
 use bootd_core::id::{Epoch, MachineId};
 use bootd_core::lifecycle::facts::Fact;
 use bootd_core::lifecycle::{
@@ -56,7 +57,9 @@ impl Store {
             }
             match &outcome {
                 Outcome::Done => {}
-                Outcome::Refused(why) | Outcome::Silent(why) => journal.alarm("bmc", why.clone()),
+                Outcome::Refused(why) | Outcome::OtherBox(why) | Outcome::Silent(why) => {
+                    journal.alarm("bmc", why.clone());
+                }
             }
             if let Some(last) = record.machine.tries.last_mut() {
                 last.outcome = Some(outcome);
@@ -83,6 +86,36 @@ impl Store {
             m.power = Some(PowerSeen { at: now(), state });
         })
         .await?;
+        Ok(())
+    }
+
+    /// Remembers what a machine's BMC said of itself, or forgets it.
+    pub(crate) async fn record_binding(&self, id: &MachineId, bound: Option<Bound>) -> Result<()> {
+        self.change(id, |record, journal| {
+            match &bound {
+                Some(bound) => journal.line(
+                    "bmc",
+                    match bound.proof {
+                        Proof::Smbios => {
+                            "its BMC is bound to it: GUID and SMBIOS UUID are the same"
+                        }
+                        Proof::FirstSeen => {
+                            "its BMC's GUID is nobody's SMBIOS UUID; it is remembered as it is"
+                        }
+                    },
+                ),
+                None => journal.line("api", "a person confirmed its BMC as it is now"),
+            }
+            record.bmc = bound;
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Tells of a BMC that is not the machine's.
+    pub(crate) async fn record_other_box(&self, id: &MachineId, why: &str) -> Result<()> {
+        self.change(id, |_, journal| journal.alarm("bmc", why))
+            .await?;
         Ok(())
     }
 

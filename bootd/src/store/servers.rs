@@ -111,9 +111,17 @@ impl Store {
 }
 
 async fn rename(db: &mut sqlx::SqliteConnection, from: &MachineId, to: &MachineId) -> Result<()> {
+    // A forgotten machine may have left its story under the name: this one's follows it.
+    sqlx::query(
+        "UPDATE timeline SET machine = ?, seq = seq + (SELECT coalesce(max(seq), 0) FROM timeline WHERE machine = ?) WHERE machine = ?",
+    )
+    .bind(&to.0)
+    .bind(&to.0)
+    .bind(&from.0)
+    .execute(&mut *db)
+    .await?;
     for statement in [
         "UPDATE facts SET machine = ? WHERE machine = ?",
-        "UPDATE timeline SET machine = ? WHERE machine = ?",
         "UPDATE tokens SET machine = ? WHERE machine = ?",
         "UPDATE addresses SET machine = ? WHERE machine = ?",
         "UPDATE events SET machine = ? WHERE machine = ?",

@@ -308,7 +308,7 @@ async fn the_config_leaves_only_to_this_boots_token_from_its_own_address() {
     enter(&store, &id, Phase::Running(ClaimId("lab/cp".into()))).await;
     assert_eq!(
         store.redeem(&token, own).await.unwrap(),
-        Err(Refusal::BadToken)
+        Err(Refusal::Ended)
     );
     assert!(matches!(
         store.netboot(&asker(MAC, [10, 0, 0, 1])).await.unwrap(),
@@ -416,4 +416,92 @@ async fn secrets_are_sealed_in_the_file() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(7).any(|w| w == b"hunter2"));
     }
+}
+
+/// Lines of the newest story that need a person's eye.
+async fn alarms(store: &Store, id: &MachineId) -> Vec<String> {
+    let lines = store.timeline(id, 0).await.unwrap();
+    lines
+        .into_iter()
+        .filter(|l| l.alarm)
+        .map(|l| l.text)
+        .collect()
+}
+
+#[tokio::test]
+async fn an_agent_that_asks_once_more_after_its_boot_is_no_alarm_and_a_stranger_is() {
+    let (_dir, store) = store(Mode::Declared).await;
+    let (id, epoch) = talos_leg(&store).await;
+    let (own, thief): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 66].into());
+    store.fact(&id, epoch, Fact::IpxeOffered).await.unwrap();
+    let token = store.mint(&id, epoch, own).await.unwrap().unwrap();
+    enter(&store, &id, Phase::Available).await;
+    assert_eq!(
+        store.redeem(&token, own).await.unwrap(),
+        Err(Refusal::Ended)
+    );
+    assert_eq!(alarms(&store, &id).await, Vec::<String>::new());
+    let text = store.timeline(&id, 0).await.unwrap().pop().unwrap().text;
+    assert_eq!(text, "10.0.0.1 was told that its boot is over");
+    // From elsewhere, or never issued.
+    assert_eq!(
+        store.redeem(&token, thief).await.unwrap(),
+        Err(Refusal::BadToken)
+    );
+    assert_eq!(alarms(&store, &id).await.len(), 1);
+    assert_eq!(
+        store.redeem("nonsense", own).await.unwrap(),
+        Err(Refusal::BadToken)
+    );
+    assert_eq!(alarms(&store, &id).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_of_a_contested_boot_stays_an_alarm() {
+    let (_dir, store) = store(Mode::Declared).await;
+    let (id, epoch) = talos_leg(&store).await;
+    let (own, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 66].into());
+    store.fact(&id, epoch, Fact::IpxeOffered).await.unwrap();
+    let token = store.mint(&id, epoch, own).await.unwrap().unwrap();
+    assert!(store.mint(&id, epoch, other).await.unwrap().is_err());
+    let again = Phase::Installing(ClaimId("lab/cp".into()));
+    store
+        .commit(&id, epoch, again, &Reason::SecondRequester)
+        .await
+        .unwrap();
+    let before = alarms(&store, &id).await.len();
+    assert_eq!(
+        store.redeem(&token, own).await.unwrap(),
+        Err(Refusal::BadToken)
+    );
+    assert_eq!(alarms(&store, &id).await.len(), before + 1);
+}
+
+#[tokio::test]
+async fn a_machine_that_rests_in_the_agent_keeps_its_token() {
+    let (_dir, store) = store(Mode::Declared).await;
+    let id = declare(&store, "b1").await;
+    let epoch = enter(&store, &id, Phase::Inspecting).await;
+    let own: IpAddr = [10, 0, 0, 1].into();
+    let action = Action::Boot(Leg::Agent, How::Start);
+    store
+        .record(&id, epoch, &action, &Reason::HandOver)
+        .await
+        .unwrap();
+    store.fact(&id, epoch, Fact::IpxeOffered).await.unwrap();
+    let token = store.mint(&id, epoch, own).await.unwrap().unwrap();
+    store
+        .change(&id, |r, _| {
+            r.machine.idle = bootd_core::lifecycle::Idle::Hold
+        })
+        .await
+        .unwrap();
+    enter(&store, &id, Phase::Available).await;
+    let owner = store.redeem(&token, own).await.unwrap().unwrap();
+    assert!(store.agent_order(&owner, 0).await.unwrap().is_none());
+    enter(&store, &id, Phase::Inspecting).await;
+    assert_eq!(
+        store.redeem(&token, own).await.unwrap(),
+        Err(Refusal::Ended)
+    );
 }

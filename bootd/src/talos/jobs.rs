@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bootd_core::id::MachineId;
+use bootd_core::id::{MachineId, Timestamp};
 use bootd_core::lifecycle::Phase;
 use metal_proto::metal::v1 as pb;
 use prost::Message as _;
@@ -20,10 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::render::Surroundings;
 use super::state::{
-    Bootstrap, ClusterState, NodeState, contract, secrets, set_status, status, talos_access,
+    Bootstrap, ClusterState, NodeState, SecretsState, contract, secrets, set_status, status,
+    talos_access,
 };
+use crate::egress::{Egress, Network};
 use crate::store::{Doc, Kind, Store, StoreError, now};
 
+/// Secrets that were deleted are kept so long (hcl.md §3).
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Pause between two looks for those.
+const PURGE: Duration = Duration::from_secs(3600);
 /// Every call's deadline.
 const CALL: Duration = Duration::from_secs(10);
 /// Pause between two looks at a cluster that is not ready.
@@ -42,6 +48,10 @@ pub struct Settings {
     pub kernel_log: SocketAddr,
     /// Port of the machine API.
     pub port: u16,
+    /// Networks of `[egress] allow`.
+    pub egress: Vec<Network>,
+    /// How long a cluster may take, from the call that asks for it.
+    pub patience: Duration,
 }
 
 /// The cluster jobs.
@@ -50,6 +60,25 @@ pub struct Jobs {
     store: Store,
     settings: Settings,
     sample: OnceCell<Arc<Bundle>>,
+}
+
+/// Why a node was not spoken to.
+#[derive(Debug, thiserror::Error)]
+enum NoClient {
+    /// It did not answer, or not well.
+    #[error(transparent)]
+    Talos(#[from] ClientError),
+    /// It says that it is where bootd does not go.
+    #[error(
+        "its address {0} is not dialled: loopback and link-local addresses need an entry in [egress] allow"
+    )]
+    Egress(IpAddr),
+    /// It says that it is where a BMC is.
+    #[error("its address {0} is not dialled: the BMC of {1} is there")]
+    Bmc(IpAddr, String),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
 }
 
 /// A node and where it is.
@@ -69,6 +98,11 @@ impl Jobs {
             settings,
             sample: OnceCell::new(),
         }
+    }
+
+    /// How long a cluster may take, from the call that asks for it.
+    pub fn patience(&self) -> Duration {
+        self.settings.patience
     }
 
     /// Where nodes find us.
@@ -100,8 +134,13 @@ impl Jobs {
     /// Drives every cluster until stopped.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), StoreError> {
         let mut changed = self.store.changed();
+        let mut purge_at = now();
         loop {
             changed.borrow_and_update();
+            if now() >= purge_at {
+                self.purge(now()).await?;
+                purge_at = now() + PURGE;
+            }
             let mut busy = self.turn_nodes().await?;
             for doc in self.store.docs(Kind::Cluster).await? {
                 busy |= self.turn_cluster(doc).await?;
@@ -117,6 +156,47 @@ impl Jobs {
                 }
             }
         }
+    }
+
+    /// Drops secrets whose term after their deletion is over, for good. Those that a cluster or node still names are kept.
+    async fn purge(&self, now: Timestamp) -> Result<(), StoreError> {
+        for doc in self.store.docs(Kind::Secrets).await? {
+            let state: SecretsState = status(&doc);
+            if state.deleted_at.is_none_or(|at| now.since(at) < KEPT) {
+                continue;
+            }
+            if let Some(user) = self.user_of(&doc.name).await? {
+                tracing::warn!(
+                    secrets = doc.name,
+                    user,
+                    "deleted secrets are in use, and kept"
+                );
+                continue;
+            }
+            self.store.drop_doc(Kind::Secrets, &doc.name).await?;
+            tracing::info!(
+                secrets = doc.name,
+                "audit: deleted secrets are gone for good"
+            );
+        }
+        Ok(())
+    }
+
+    async fn user_of(&self, secrets: &str) -> Result<Option<String>, StoreError> {
+        for doc in self.store.docs(Kind::Cluster).await? {
+            let config = pb::ClusterConfig::decode(doc.config.as_slice()).unwrap_or_default();
+            if config.facts.is_some_and(|f| f.secrets_id == secrets) {
+                return Ok(Some(doc.name));
+            }
+        }
+        for doc in self.store.docs(Kind::Node).await? {
+            let config = pb::NodeConfig::decode(doc.config.as_slice()).unwrap_or_default();
+            let unbound = status::<NodeState>(&doc).unbound;
+            if !unbound && config.cluster.is_some_and(|f| f.secrets_id == secrets) {
+                return Ok(Some(doc.name));
+            }
+        }
+        Ok(None)
     }
 
     async fn members(&self, wanted: &pb::ClusterConfig) -> Result<Vec<Member>, StoreError> {
@@ -149,7 +229,24 @@ impl Jobs {
         }))
     }
 
-    fn client(&self, bundle: &Bundle, address: IpAddr) -> Result<Client, ClientError> {
+    /// A client of a node. A machine says itself where it is: an address that is not its own to give is not dialled.
+    async fn client(&self, bundle: &Bundle, address: IpAddr) -> Result<Client, NoClient> {
+        let egress = Egress::from(self.settings.egress.clone());
+        if !egress.allows_own(address) {
+            return Err(NoClient::Egress(address));
+        }
+        let servers = self.store.servers().await?;
+        let bmc = servers.iter().find(|c| {
+            let at = c.bmc.as_ref().map(|b| b.address.parse::<IpAddr>());
+            matches!(at, Some(Ok(at)) if address == at)
+        });
+        if let Some(server) = bmc.filter(|_| !egress.allows(address)) {
+            return Err(NoClient::Bmc(address, server.name.clone()));
+        }
+        Ok(self.dial(bundle, address)?)
+    }
+
+    fn dial(&self, bundle: &Bundle, address: IpAddr) -> Result<Client, ClientError> {
         let certificate = talos_access(bundle, &[Role::Admin], CERTIFICATE)
             .map_err(|_| ClientError::Certificate("the cluster's CA cannot sign"))?;
         Client::new(
@@ -182,17 +279,24 @@ impl Jobs {
             }
         }
         if state != before {
-            self.save(&doc.name, &state).await?;
+            self.save(&doc, &state).await?;
         }
         Ok(!state.ready)
     }
 
-    async fn save(&self, name: &str, state: &ClusterState) -> Result<(), StoreError> {
-        // The caller's config may have changed meanwhile: only the status is ours.
-        if let Some(mut doc) = self.store.doc(Kind::Cluster, name).await? {
-            set_status(&mut doc, state);
-            self.store.put_doc(Kind::Cluster, &doc).await?;
-        }
+    /// Stores what was found of the cluster that was looked at. The caller may have asked anew meanwhile: that stays.
+    async fn save(&self, looked_at: &Doc, state: &ClusterState) -> Result<(), StoreError> {
+        self.store
+            .change_doc(Kind::Cluster, &looked_at.name, |doc| {
+                let asked: ClusterState = status(doc);
+                let merged = ClusterState {
+                    ready: state.ready && doc.config == looked_at.config,
+                    asked_at: asked.asked_at,
+                    ..state.clone()
+                };
+                set_status(doc, &merged);
+            })
+            .await?;
         Ok(())
     }
 
@@ -219,7 +323,7 @@ impl Jobs {
             "waiting for a control plane to boot from its disk".clone_into(&mut state.line);
             return Ok(());
         };
-        let client = match self.client(bundle, address) {
+        let client = match self.client(bundle, address).await {
             Ok(client) => client,
             Err(error) => {
                 state.line = format!("{}: {error}", member.id);
@@ -232,7 +336,7 @@ impl Jobs {
             node: member.id.clone(),
         };
         if !asked_before {
-            self.save(&doc.name, state).await?;
+            self.save(doc, state).await?;
         }
         let outcome = if known {
             Ok(BootstrapOutcome::AlreadyBootstrapped)
@@ -243,7 +347,7 @@ impl Jobs {
             Ok(BootstrapOutcome::Done | BootstrapOutcome::AlreadyBootstrapped) => {
                 state.bootstrap = Bootstrap::Done { at: now() };
                 state.line = format!("etcd bootstrapped on {}", member.id);
-                self.save(&doc.name, state).await?;
+                self.save(doc, state).await?;
                 let line = state.line.clone();
                 self.store
                     .change(&member.machine, |_, journal| journal.line("talos", line))
@@ -284,17 +388,20 @@ impl Jobs {
                 return;
             };
             let look = async {
-                let client = self.client(bundle, address)?;
+                let client = self.client(bundle, address).await?;
                 let version = client.version().await?;
                 client.machine_status().await?;
                 if known.is_none() && member.config.role() == pb::Role::Controlplane {
                     known = Some(client.members().await?);
                 }
-                Ok::<_, ClientError>(version)
+                Ok::<_, NoClient>(version)
             };
-            if let Err(error) = look.await {
-                state.line = format!("{}: {error}", member.id);
-                return;
+            match look.await {
+                Ok(version) => self.runs(&member.id, &version.tag).await,
+                Err(error) => {
+                    state.line = format!("{}: {error}", member.id);
+                    return;
+                }
             }
         }
         let known = known.unwrap_or_default();
@@ -310,6 +417,25 @@ impl Jobs {
                 state.ready = true;
                 state.line = format!("all {} nodes answer and are members", members.len());
             }
+        }
+    }
+
+    /// Remembers what a node said it runs. A store that fails now is asked again at the next look.
+    async fn runs(&self, id: &str, version: &str) {
+        let known = match self.store.doc(Kind::Node, id).await {
+            Ok(Some(doc)) => status::<NodeState>(&doc).version,
+            Ok(None) | Err(_) => return,
+        };
+        if known == version {
+            return;
+        }
+        let stored = self.store.change_doc(Kind::Node, id, |doc| {
+            let mut state: NodeState = status(doc);
+            version.clone_into(&mut state.version);
+            set_status(doc, &state);
+        });
+        if let Err(error) = stored.await {
+            tracing::warn!(node = id, %error, "its version was not stored");
         }
     }
 
@@ -345,12 +471,11 @@ impl Jobs {
         ) else {
             return Ok(true);
         };
-        let applied = match self.client(&bundle, address) {
-            Ok(client) => {
-                client
-                    .apply_configuration(&MachineConfig::new(text), ApplyMode::Auto)
-                    .await
-            }
+        let applied = match self.client(&bundle, address).await {
+            Ok(client) => client
+                .apply_configuration(&MachineConfig::new(text), ApplyMode::Auto)
+                .await
+                .map_err(NoClient::from),
             Err(error) => Err(error),
         };
         let line = match applied {
@@ -378,8 +503,8 @@ impl Jobs {
                 secrets(&self.store, &facts.secrets_id).await?,
                 member.config.role(),
             ) {
-                let left = match self.client(&bundle, address) {
-                    Ok(client) => client.etcd_leave().await,
+                let left = match self.client(&bundle, address).await {
+                    Ok(client) => client.etcd_leave().await.map_err(NoClient::from),
                     Err(error) => Err(error),
                 };
                 let line = match left {
@@ -403,3 +528,6 @@ pub(super) fn hostname(config: &pb::NodeConfig) -> &str {
         &config.hostname
     }
 }
+
+#[cfg(test)]
+mod tests;

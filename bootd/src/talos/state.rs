@@ -7,7 +7,7 @@ use metal_proto::metal::v1 as pb;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use talos::schematic::{Arch, Image, Schematic};
-use talos::secrets::{Bundle, ClientCertificate, Role, Secret, system_entropy};
+use talos::secrets::{Bundle, ClientCertificate, KubernetesUser, Role, Secret, system_entropy};
 use talos::version::{Contract, Generator};
 
 use crate::store::{Doc, Kind, Store, StoreError};
@@ -117,6 +117,8 @@ pub struct ClusterState {
     pub ready: bool,
     /// Newest line for people.
     pub line: String,
+    /// When it was asked for last: its deadline runs from there.
+    pub asked_at: Option<Timestamp>,
 }
 
 /// Reads a document's status; an absent or older one reads as its default.
@@ -190,15 +192,22 @@ pub fn installer_of(id: &str) -> Option<String> {
     well.then(|| format!("{REGISTRY}/metal-installer/{schematic}:{version}"))
 }
 
-/// An admin kubeconfig.
+/// An admin kubeconfig that is good for `ttl`.
 pub fn kubernetes_access(
     bundle: &Bundle,
     cluster: &str,
     endpoint: &str,
+    ttl: Duration,
 ) -> Result<Secret, talos::secrets::ClientError> {
-    bundle.admin_kubeconfig(
+    let admin = KubernetesUser {
+        name: "admin",
+        groups: &["system:masters"],
+        lifetime: ttl,
+    };
+    bundle.kubeconfig(
         cluster,
         endpoint,
+        &admin,
         jiff::Timestamp::now(),
         &mut system_entropy,
     )

@@ -150,17 +150,39 @@ async fn an_address_in_use_is_named() {
     let taken = site.bound.http;
     let again = std::net::TcpListener::bind(taken);
     assert!(again.is_err());
-    let error = start_on(&site, taken).await;
+    let error = start_on(&site, vec![], taken).await.unwrap_err();
     let text = error.to_string().replace(&taken.to_string(), "ADDRESS");
     insta::assert_snapshot!(text, @"netboot.http cannot listen on ADDRESS: another program holds this port; find it with `ss -lnp` and stop it, or choose another address");
     site.stop().await;
 }
 
-async fn start_on(site: &Site, http: SocketAddr) -> bootd::net::StartError {
+#[tokio::test]
+async fn a_taken_port_for_overhearing_is_no_reason_not_to_serve() {
+    use super::fixture::free;
+    let site = Site::start().await;
+    let taken = site.bound.dhcp[0].overhear.unwrap();
+    let network = bootd::net::DhcpListener {
+        proxy: free(),
+        boot_server: free(),
+        overhear: Some(taken),
+        interface: None,
+    };
+    let running = start_on(&site, vec![network], free()).await.unwrap();
+    assert_eq!(running.bound.dhcp[0].overhear, None);
+    assert_ne!(running.bound.dhcp[0].proxy.port(), 0);
+    site.stop().await;
+}
+
+async fn start_on(
+    site: &Site,
+    dhcp: Vec<bootd::net::DhcpListener>,
+    http: SocketAddr,
+) -> Result<bootd::net::Running, bootd::net::StartError> {
     use super::fixture::{FakeDesk, free};
     let settings = bootd::net::Settings {
         advertise: Ipv4Addr::LOCALHOST,
-        dhcp: vec![],
+        dhcp,
+        empty_ra: vec![],
         tftp: None,
         http,
         https: free(),
@@ -186,5 +208,4 @@ async fn start_on(site: &Site, http: SocketAddr) -> bootd::net::StartError {
         tokio_util::sync::CancellationToken::new(),
     )
     .await
-    .unwrap_err()
 }

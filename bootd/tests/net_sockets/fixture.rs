@@ -312,6 +312,23 @@ impl Site {
 
     /// `advertise` is what stands in URLs.
     pub(crate) async fn with(factory: &str, kernel: Kernel, advertise: Ipv4Addr) -> Self {
+        let network = DhcpListener {
+            proxy: free(),
+            boot_server: free(),
+            overhear: Some(free()),
+            interface: None,
+        };
+        Self::on(factory, kernel, advertise, vec![network], vec![]).await
+    }
+
+    /// On these boot networks; `empty_ra` names interfaces.
+    pub(crate) async fn on(
+        factory: &str,
+        kernel: Kernel,
+        advertise: Ipv4Addr,
+        dhcp: Vec<DhcpListener>,
+        empty_ra: Vec<String>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("assets")).unwrap();
@@ -332,12 +349,8 @@ impl Site {
         let stop = CancellationToken::new();
         let settings = Settings {
             advertise,
-            dhcp: vec![DhcpListener {
-                proxy: free(),
-                boot_server: free(),
-                overhear: Some(free()),
-                interface: None,
-            }],
+            dhcp,
+            empty_ra,
             tftp: Some(free()),
             http: free(),
             https: free(),

@@ -9,5 +9,6 @@ mod fixture;
 mod http;
 mod images;
 mod ipxe;
+mod router;
 mod sinks;
 mod tftp;

@@ -16,6 +16,8 @@ pub(crate) struct Picked {
     pub(crate) hardware: Field<Hardware>,
     pub(crate) location: Field<Place>,
     pub(crate) fit: Field<String>,
+    /// Fitting servers that are free before and after.
+    pub(crate) free: (u32, u32),
 }
 
 /// Which box a claim would get, and bootd's remarks.
@@ -35,6 +37,7 @@ pub(crate) async fn plan_claim(
         hardware: answer.hardware.map(|h| hardware(&h)).into(),
         location: place(answer.location.as_ref()),
         fit: said(answer.fit),
+        free: (answer.free_before, answer.free_after),
     });
     Ok((picked, told))
 }

@@ -44,12 +44,16 @@ pub(crate) enum Subject {
     NodeInstalled(String),
     NodeRemoved(String),
     ClusterReady(String),
+    ServerForgotten(String),
 }
 
 impl Subject {
     /// Is "does not exist" what is waited for?
     pub(crate) fn ends_by_going(&self) -> bool {
-        matches!(self, Self::ClaimReleased(_) | Self::NodeRemoved(_))
+        matches!(
+            self,
+            Self::ClaimReleased(_) | Self::NodeRemoved(_) | Self::ServerForgotten(_)
+        )
     }
 
     fn to_proto(&self) -> pb::WatchRequest {
@@ -61,6 +65,7 @@ impl Subject {
             Self::NodeInstalled(n) => S::NodeInstalled(n),
             Self::NodeRemoved(n) => S::NodeRemoved(n),
             Self::ClusterReady(n) => S::ClusterReady(n),
+            Self::ServerForgotten(n) => S::ServerForgotten(n),
         };
         pb::WatchRequest {
             subject: Some(subject),
@@ -77,6 +82,7 @@ impl fmt::Display for Subject {
             Self::NodeInstalled(n) => ("installation of", n),
             Self::NodeRemoved(n) => ("removal of", n),
             Self::ClusterReady(n) => ("readiness of", n),
+            Self::ServerForgotten(n) => ("end of server", n),
         };
         write!(f, "{what} {name}")
     }
@@ -88,6 +94,15 @@ pub(crate) struct Step {
     pub(crate) message: String,
     /// In the last one.
     pub(crate) outcome: Option<Result<(), Refusal>>,
+    /// What bootd says besides, with the outcome.
+    remarks: Vec<pb::Remark>,
+}
+
+impl Step {
+    /// bootd's remarks as messages for the user.
+    pub(crate) fn told(&self, what: &str, client: &Client) -> Vec<Diagnostic> {
+        remarks(what, client, self.remarks.clone())
+    }
 }
 
 /// A progress stream.
@@ -103,6 +118,7 @@ impl Progress {
         Ok(message.map(|m| Step {
             stage: m.stage,
             message: m.message,
+            remarks: m.remarks,
             outcome: m.outcome.map(|o| match o {
                 pb::progress::Outcome::Done(_) => Ok(()),
                 pb::progress::Outcome::Failed(detail) => Err(detail.into()),

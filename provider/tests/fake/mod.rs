@@ -2,7 +2,6 @@
 //!
 //! It keeps what it is told and answers as the API documents; machines do at once what they are asked, unless a test says otherwise.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -16,118 +15,9 @@ use tonic::codegen::BoxStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
 
-/// What machines do when they are to be installed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Install {
-    /// It works.
-    #[default]
-    Works,
-    /// Nothing happens, for ever.
-    Stalls,
-    /// It fails with a story.
-    Fails,
-}
+mod world;
 
-/// All that bootd has.
-#[derive(Default)]
-pub(crate) struct World {
-    pub(crate) servers: BTreeMap<String, pb::ServerConfig>,
-    pub(crate) classes: BTreeMap<String, pb::ClassConfig>,
-    pub(crate) claims: BTreeMap<String, pb::Claim>,
-    pub(crate) images: BTreeMap<String, pb::Image>,
-    pub(crate) secrets: BTreeMap<String, pb::Secrets>,
-    pub(crate) nodes: BTreeMap<String, pb::Node>,
-    pub(crate) clusters: BTreeMap<String, pb::Cluster>,
-    pub(crate) install: Install,
-    /// Password of every `PutServer`.
-    pub(crate) passwords: Vec<String>,
-    /// Calls that change something, in order.
-    pub(crate) calls: Vec<String>,
-    /// Targets of every `PutNode`.
-    pub(crate) expected: Vec<Vec<pb::WipeTarget>>,
-    holds: BTreeMap<String, String>,
-}
-
-impl World {
-    fn holder(&self, server: &str) -> String {
-        let held = self.claims.iter().find(|(_, c)| c.server_id == server);
-        held.map(|(n, _)| n.clone()).unwrap_or_default()
-    }
-
-    fn hardware(server: &str) -> pb::Hardware {
-        let disk = pb::Disk {
-            device: "nvme0n1".into(),
-            serial: format!("S-{server}"),
-            r#type: "nvme".into(),
-            bytes: 500_000_000_000,
-            blank: true,
-            fingerprint: "00".into(),
-            ..Default::default()
-        };
-        pb::Hardware {
-            manufacturer: "Test".into(),
-            arch: "amd64".into(),
-            cpu_cores: 8,
-            cpu_threads: 16,
-            memory_bytes: 32_000_000_000,
-            disks: vec![disk],
-            ..Default::default()
-        }
-    }
-
-    fn server(&self, name: &str) -> Option<pb::Server> {
-        let config = self.servers.get(name)?.clone();
-        let status = pb::ServerStatus {
-            id: name.to_owned(),
-            phase: pb::Phase::Available.into(),
-            claim: self.holder(name),
-            hardware: Some(Self::hardware(name)),
-            ..Default::default()
-        };
-        Some(pb::Server {
-            config: Some(config),
-            status: Some(status),
-        })
-    }
-
-    /// The box that a claim has, is promised, or gets.
-    fn pick(&self, config: &pb::ClaimConfig) -> Option<String> {
-        if let Some(held) = self.claims.get(&config.name) {
-            return Some(held.server_id.clone());
-        }
-        let free = |s: &&String| {
-            let promised = self
-                .holds
-                .iter()
-                .any(|(claim, server)| server == *s && *claim != config.name);
-            self.holder(s).is_empty() && !promised && self.servers[*s].accepted
-        };
-        if let Some(promised) = self.holds.get(&config.name).filter(free) {
-            return Some(promised.clone());
-        }
-        let scope: Vec<String> = match self.classes.get(&config.server_class_id) {
-            Some(class) if !class.servers.is_empty() => class.servers.clone(),
-            _ if !config.server_id.is_empty() => vec![config.server_id.clone()],
-            _ => self.servers.keys().cloned().collect(),
-        };
-        scope
-            .iter()
-            .filter(|s| self.servers.contains_key(*s))
-            .find(free)
-            .cloned()
-    }
-
-    fn target(server: &str) -> pb::WipeTarget {
-        pb::WipeTarget {
-            disk: "nvme0n1".into(),
-            serial: format!("S-{server}"),
-            bytes: 500_000_000_000,
-            content: "blank".into(),
-            fingerprint: "00".into(),
-            ..Default::default()
-        }
-    }
-}
+pub(crate) use world::{Install, World, warning};
 
 /// A running bootd. It ends with the value.
 pub(crate) struct Bootd {
@@ -135,17 +25,14 @@ pub(crate) struct Bootd {
     pub(crate) bundle: PathBuf,
     /// The bundle's private key: it may be nowhere else.
     pub(crate) key: String,
-    _runtime: tokio::runtime::Runtime,
+    port: u16,
+    tls: ServerTlsConfig,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Bootd {
     /// Starts one and writes its bundle below `dir`.
     pub(crate) fn start(dir: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
         let mut ca = CertificateParams::new(vec![]).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
@@ -163,9 +50,40 @@ impl Bootd {
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(&server, &server_key))
             .client_ca_root(Certificate::from_pem(ca.pem()));
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let service = MetalServer::new(Fake(Arc::clone(&world)));
+        // Found once and used again after a restart; another process that takes it meanwhile shows as a failed bind.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let bundle = dir.join("admin.bundle");
+        let text = format!(
+            "endpoint = \"https://127.0.0.1:{port}\"\nca = '''{}'''\ncertificate = '''{client}'''\nkey = '''{key}'''\n",
+            ca.pem()
+        );
+        std::fs::write(&bundle, text).unwrap();
+        let mut bootd = Self {
+            world,
+            bundle,
+            key,
+            port,
+            tls,
+            runtime: None,
+        };
+        bootd.up();
+        bootd
+    }
+
+    /// Serves, at the same address as before.
+    pub(crate) fn up(&mut self) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime
+            .block_on(TcpListener::bind(("127.0.0.1", self.port)))
+            .unwrap();
+        let service = MetalServer::new(Fake(Arc::clone(&self.world)));
+        let tls = self.tls.clone();
         runtime.spawn(async move {
             Server::builder()
                 .tls_config(tls)
@@ -175,17 +93,13 @@ impl Bootd {
                 .await
                 .unwrap();
         });
-        let bundle = dir.join("admin.bundle");
-        let text = format!(
-            "endpoint = \"https://127.0.0.1:{port}\"\nca = '''{}'''\ncertificate = '''{client}'''\nkey = '''{key}'''\n",
-            ca.pem()
-        );
-        std::fs::write(&bundle, text).unwrap();
-        Self {
-            world,
-            bundle,
-            key,
-            _runtime: runtime,
+        self.runtime = Some(runtime);
+    }
+
+    /// Goes down: connections break, and new ones are refused.
+    pub(crate) fn down(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(std::time::Duration::from_secs(10));
         }
     }
 
@@ -229,6 +143,20 @@ impl Fake {
 
 #[tonic::async_trait]
 impl Metal for Fake {
+    async fn site(&self, _: Request<pb::SiteRequest>) -> Answer<pb::SiteResponse> {
+        self.look(|w| {
+            let (version, features) = match &w.site {
+                Some((version, features)) => ((*version).to_owned(), features.clone()),
+                None => ("0.1.0".to_owned(), vec!["v1".to_owned()]),
+            };
+            Some(pb::SiteResponse {
+                version,
+                features,
+                ..Default::default()
+            })
+        })
+    }
+
     async fn put_server(&self, r: Request<pb::PutServerRequest>) -> Answer<pb::Server> {
         let r = r.into_inner();
         let config = r.config.unwrap();
@@ -249,11 +177,23 @@ impl Metal for Fake {
 
     async fn list_servers(
         &self,
-        _: Request<pb::ListServersRequest>,
+        r: Request<pb::ListServersRequest>,
     ) -> Answer<pb::ListServersResponse> {
+        let asked = r.into_inner();
+        let fits = |s: &pb::Server| {
+            let has = &s.config.as_ref().unwrap().labels;
+            let phase = s.status.as_ref().unwrap().phase;
+            asked.labels.iter().all(|(k, v)| has.get(k) == Some(v))
+                && (asked.phases.is_empty() || asked.phases.contains(&phase))
+        };
         self.look(|w| {
             Some(pb::ListServersResponse {
-                servers: w.servers.keys().filter_map(|n| w.server(n)).collect(),
+                servers: w
+                    .servers
+                    .keys()
+                    .filter_map(|n| w.server(n))
+                    .filter(fits)
+                    .collect(),
             })
         })
     }
@@ -458,6 +398,7 @@ impl Metal for Fake {
         Ok(Response::new(pb::PlanNodeResponse {
             change: change.into(),
             wipe_targets,
+            remarks: w.remarks.clone(),
             ..Default::default()
         }))
     }
@@ -531,7 +472,30 @@ impl Metal for Fake {
             ..Default::default()
         };
         let done = || tokio_stream::iter([Ok(first(Some(Outcome::Done(pb::Empty {}))))]);
+        let never = || {
+            use tokio_stream::StreamExt as _;
+            tokio_stream::iter([Ok(first(None))]).chain(tokio_stream::pending())
+        };
         let mut w = self.0.lock().unwrap();
+        let word = match &subject {
+            Subject::ServerInspected(_) => "server",
+            Subject::ServerForgotten(_) => "forgotten",
+            Subject::ClaimReleased(_) => "claim",
+            Subject::ImageCached(_) => "image",
+            Subject::NodeInstalled(_) => "node",
+            Subject::NodeRemoved(_) => "removed",
+            Subject::ClusterReady(_) => "cluster",
+        };
+        if w.stalls.contains(word) {
+            return Ok(Response::new(Box::pin(never())));
+        }
+        if let Subject::ClaimReleased(_) = subject {
+            let end = pb::Progress {
+                remarks: w.released.clone(),
+                ..first(Some(Outcome::Done(pb::Empty {})))
+            };
+            return Ok(Response::new(Box::pin(tokio_stream::iter([Ok(end)]))));
+        }
         let (Subject::NodeInstalled(id), install) = (subject, w.install) else {
             return Ok(Response::new(Box::pin(done())));
         };
@@ -540,10 +504,7 @@ impl Metal for Fake {
                 w.nodes.get_mut(&id).ok_or_else(gone)?.installed = true;
                 Box::pin(done())
             }
-            Install::Stalls => {
-                use tokio_stream::StreamExt as _;
-                Box::pin(tokio_stream::iter([Ok(first(None))]).chain(tokio_stream::pending()))
-            }
+            Install::Stalls => Box::pin(never()),
             Install::Fails => {
                 let told = pb::ErrorDetail {
                     reason: "stalled-dhcp".into(),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::deferral::{Deferral, Deferrals};
-use crate::diagnostics::Diagnostic;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::timeouts::Operation;
 use crate::value::Object;
 
@@ -39,6 +39,7 @@ pub struct Context {
     deadline: Option<Instant>,
     private: Mutex<Private>,
     checkpoint: Mutex<Option<Object>>,
+    warnings: Mutex<Diagnostics>,
     deferrals: Deferrals,
     deferred: Mutex<Option<Deferral>>,
 }
@@ -53,6 +54,7 @@ impl Context {
             deadline: None,
             private: Mutex::default(),
             checkpoint: Mutex::default(),
+            warnings: Mutex::default(),
             deferrals: Deferrals::default(),
             deferred: Mutex::default(),
         }
@@ -179,6 +181,15 @@ impl Context {
     /// Forgets the checkpoint: what it told of is gone again.
     pub fn clear_checkpoint(&self) {
         *lock(&self.checkpoint) = None;
+    }
+
+    /// Tells the user something at the end of an apply, whether it succeeds or fails. The only way for a deletion that worked.
+    pub fn warn(&self, warning: Diagnostic) {
+        lock(&self.warnings).push(warning);
+    }
+
+    pub(crate) fn take_warnings(&self) -> Diagnostics {
+        std::mem::take(&mut *lock(&self.warnings))
     }
 
     pub(crate) fn take_checkpoint(&self) -> Option<Object> {

@@ -455,11 +455,13 @@ impl Runtime {
             }
             None => None,
         };
+        let mut told = cx.take_warnings();
+        told.extend(diagnostics);
         Applied {
             state,
             private: cx.private_bytes(),
             identity,
-            diagnostics,
+            diagnostics: told,
             ..Applied::default()
         }
     }
@@ -475,8 +477,12 @@ impl Runtime {
             .limited(kind, Operation::Delete, &prior)
             .with_private(&asked.private);
         let done = guard::run(&cx, kind.code.delete(&cx, &prior)).await;
+        let mut told = cx.take_warnings();
         match flat(done) {
-            Ok(()) => Applied::default(),
+            Ok(()) => Applied {
+                diagnostics: told,
+                ..Applied::default()
+            },
             Err(failed) => {
                 let left = failed.state.or_else(|| cx.take_checkpoint());
                 let left =
@@ -487,11 +493,12 @@ impl Runtime {
                 let identity = self
                     .identity_of(name, kind, &left, before, Answer::Failed, &mut diagnostics)
                     .await;
+                told.extend(diagnostics);
                 Applied {
                     state: Some(left),
                     private: cx.private_bytes(),
                     identity,
-                    diagnostics,
+                    diagnostics: told,
                     ..Applied::default()
                 }
             }

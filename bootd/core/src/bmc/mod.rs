@@ -4,6 +4,7 @@
 //! proved that it knows it too; no algorithm but the requested ones is ever used. Deliberately not here: which suite to try
 //! after which (the shell's policy, because it needs memory), what a power verb is made of, SDR, SEL, FRU, SOL.
 
+mod binding;
 mod crypto;
 mod event;
 mod probe;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::secret::Secret;
 
 pub use crate::wire::ipmi::Privilege;
+pub use binding::{Bound, Proof, Verdict, judge, readings};
 pub use event::{Busy, Entropy, Event, Failure, Heard, Patience};
 pub use probe::{CipherZero, CipherZeroProbe};
 pub use session::Session;

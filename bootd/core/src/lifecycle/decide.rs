@@ -2,12 +2,14 @@
 
 use super::install;
 use super::ladder;
-use super::machine::{Admission, Control, Hold, Idle, Inspect, Machine, PowerState, WipeMethod};
-use super::phase::{Action, Deadlines, Decision, Goal, Leg, Phase, Step};
+use super::machine::{
+    Admission, Control, Hold, Idle, Inspect, Machine, OnDestroy, PowerState, WipeMethod,
+};
+use super::phase::{Action, Deadlines, Decision, Goal, How, Leg, Phase, Step};
 use super::reason::Reason;
 use super::wipe;
 use crate::id::{ClaimId, Timestamp};
-use Decision::{Enter, Rest};
+use Decision::{Enter, Rest, Work};
 
 /// A report at most this old satisfies an inspection.
 const REPORT_GOOD: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -16,17 +18,17 @@ const REPORT_GOOD: std::time::Duration = std::time::Duration::from_secs(24 * 360
 pub fn decide(m: &Machine, now: Timestamp, d: &Deadlines) -> Decision {
     match &m.phase {
         Phase::Discovered => match (&m.goal, m.admission) {
-            (Goal::Retire, Admission::Accepted | Admission::Unaccepted) => forget(),
+            (Goal::Retire, Admission::Accepted | Admission::Unaccepted) => forget(m, now, d),
             (Goal::Pool | Goal::Run(_), Admission::Unaccepted) => Rest(vec![], Reason::NotAccepted),
             (Goal::Pool | Goal::Run(_), Admission::Accepted) => admit(m, now),
         },
         Phase::Inspecting => match (&m.goal, m.admission) {
-            (Goal::Retire, Admission::Accepted | Admission::Unaccepted) => forget(),
+            (Goal::Retire, Admission::Accepted | Admission::Unaccepted) => forget(m, now, d),
             (Goal::Pool | Goal::Run(_), Admission::Unaccepted) => unaccept(),
             (Goal::Pool | Goal::Run(_), Admission::Accepted) => inspect(m, now, d),
         },
         Phase::Available => match &m.goal {
-            Goal::Retire if m.claim.is_none() => forget(),
+            Goal::Retire if m.claim.is_none() => forget(m, now, d),
             Goal::Run(claim) => start(m, claim),
             Goal::Pool | Goal::Retire => idle(m),
         },
@@ -39,7 +41,7 @@ pub fn decide(m: &Machine, now: Timestamp, d: &Deadlines) -> Decision {
             Goal::Run(_) | Goal::Pool | Goal::Retire => give_back(m),
         },
         Phase::Wiping => wipe::step(m, now, d),
-        Phase::Failed(step) | Phase::Quarantined(step) => parked(m, step, now),
+        Phase::Failed(step) | Phase::Quarantined(step) => parked(m, step, now, d),
         Phase::Retired => match &m.goal {
             Goal::Retire => Rest(vec![], Reason::Forgotten),
             Goal::Pool | Goal::Run(_) => Enter(Phase::Discovered, Reason::Back),
@@ -47,8 +49,30 @@ pub fn decide(m: &Machine, now: Timestamp, d: &Deadlines) -> Decision {
     }
 }
 
-fn forget() -> Decision {
-    Enter(Phase::Retired, Reason::Forgotten)
+/// Cuts the power first where that was asked for. A BMC that does not answer holds nobody up for longer than its deadline, and is
+/// asked six times within it.
+fn forget(m: &Machine, now: Timestamp, d: &Deadlines) -> Decision {
+    let ours = m.control == Control::Bmc && m.admission == Admission::Accepted;
+    if m.on_destroy == OnDestroy::Release || !ours {
+        return Enter(Phase::Retired, Reason::Forgotten);
+    }
+    let asked = m.power.filter(|p| p.at >= m.goal_at);
+    match asked.map(|p| p.state) {
+        Some(PowerState::Off) => Enter(Phase::Retired, Reason::Forgotten),
+        Some(PowerState::On | PowerState::Unreachable) | None
+            if now.since(m.goal_at) >= d.power =>
+        {
+            Enter(Phase::Retired, Reason::ForgottenOn)
+        }
+        Some(PowerState::On | PowerState::Unreachable)
+            if asked.is_some_and(|p| now.since(p.at) < d.power / 6) =>
+        {
+            Work(vec![], Reason::PoweringOff)
+        }
+        Some(PowerState::On | PowerState::Unreachable) | None => {
+            Work(vec![Action::PowerOff], Reason::PoweringOff)
+        }
+    }
 }
 
 fn unaccept() -> Decision {
@@ -98,10 +122,16 @@ fn idle(m: &Machine) -> Decision {
         None if m.dirty => Reason::Dirty,
         None => Reason::Free,
     };
-    let on = m.power.is_some_and(|p| p.state == PowerState::On);
+    let reads = |state| m.power.is_some_and(|p| p.state == state);
     match (m.admission, m.control, m.idle) {
-        (Admission::Accepted, Control::Bmc, Idle::Off) if on => {
+        (Admission::Accepted, Control::Bmc, Idle::Off) if reads(PowerState::On) => {
             Rest(vec![Action::PowerOff], reason)
+        }
+        // Once per rest: a machine that goes off again is not pushed, so that nothing can become a reboot loop.
+        (Admission::Accepted, Control::Bmc, Idle::Hold)
+            if reads(PowerState::Off) && m.tries.is_empty() =>
+        {
+            Rest(vec![Action::Boot(Leg::Agent, How::Start)], reason)
         }
         (Admission::Accepted, Control::Bmc, Idle::Off | Idle::Hold)
         | (Admission::Accepted, Control::Manual, Idle::Off | Idle::Hold)
@@ -126,10 +156,10 @@ fn give_back(m: &Machine) -> Decision {
 }
 
 /// A goal that was set after the failure asks for another try.
-fn parked(m: &Machine, step: &Step, now: Timestamp) -> Decision {
+fn parked(m: &Machine, step: &Step, now: Timestamp, d: &Deadlines) -> Decision {
     let asked = m.goal_at > m.since;
     match (step, &m.goal) {
-        (Step::Inspect, Goal::Retire) => forget(),
+        (Step::Inspect, Goal::Retire) => forget(m, now, d),
         (Step::Inspect, Goal::Pool | Goal::Run(_)) if m.fresh_report().is_some() => {
             Enter(Phase::Available, Reason::Inspected)
         }

@@ -23,6 +23,7 @@ pub(super) fn drive(m: &Machine, leg: Leg, now: Timestamp, d: &Deadlines) -> Dec
     let (stage, since) = stage(m, last);
     match &last.outcome {
         Some(Outcome::Refused(why)) => fail(m, Reason::BmcRefused(why.clone())),
+        Some(Outcome::OtherBox(why)) => fail(m, Reason::BmcOtherBox(why.clone())),
         Some(Outcome::Silent(why)) if stage == Stage::Dhcp => silent(m, last, why, now, d),
         // Recorded, then we died: doing it again is harmless, but not needed where the machine already speaks.
         None if stage == Stage::Dhcp => rung(leg, last.how),

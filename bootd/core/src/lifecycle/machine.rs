@@ -38,6 +38,9 @@ pub struct Machine {
     pub idle: Idle,
     /// Is a look by the agent wanted?
     pub inspect: Inspect,
+    /// What being forgotten does to its power.
+    #[serde(default)]
+    pub on_destroy: OnDestroy,
     /// Last power state read.
     pub power: Option<PowerSeen>,
     /// The claim that holds it.
@@ -101,6 +104,17 @@ pub enum Inspect {
     Once,
     /// No.
     Never,
+}
+
+/// What being forgotten does to a machine's power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDestroy {
+    /// Nothing.
+    #[default]
+    Release,
+    /// It is cut first, where a BMC can.
+    PowerOff,
 }
 
 /// A power state and when it was read.
@@ -256,6 +270,8 @@ pub enum Outcome {
     Done,
     /// The BMC will not do it however often it is asked.
     Refused(String),
+    /// The BMC controls another machine, or is not the one that it was: a person must look.
+    OtherBox(String),
     /// No answer, or one that another try may change.
     Silent(String),
 }
@@ -315,6 +331,7 @@ impl Machine {
             control: Control::Manual,
             idle: Idle::Off,
             inspect: Inspect::Once,
+            on_destroy: OnDestroy::Release,
             power: None,
             claim: None,
             report: None,

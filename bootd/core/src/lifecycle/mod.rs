@@ -27,9 +27,9 @@ pub use disks::{DiskId, DiskRefusal, DiskVerdict, EraseDisk, Scope, covered, jud
 pub use hardware::{Content, Disk, Hardware, Nic};
 pub use install::installed;
 pub use machine::{
-    Admission, Claim, ConfigState, Control, Ended, Hold, Idle, Inspect, Machine, OnWipeFailure,
-    Order, Outcome, PowerSeen, PowerState, Report, Seen, Target, Try, What, Wipe, WipeDisks,
-    WipeMethod,
+    Admission, Claim, ConfigState, Control, Ended, Hold, Idle, Inspect, Machine, OnDestroy,
+    OnWipeFailure, Order, Outcome, PowerSeen, PowerState, Report, Seen, Target, Try, What, Wipe,
+    WipeDisks, WipeMethod,
 };
 pub use phase::{Action, Deadlines, Decision, Goal, How, Leg, Phase, Step};
 pub use reason::Reason;

@@ -46,6 +46,10 @@ pub enum Reason {
     Parked,
     /// Not ours any more.
     Forgotten,
+    /// Not ours any more, and perhaps still on.
+    ForgottenOn,
+    /// Being turned off before it is forgotten.
+    PoweringOff,
     /// Wanted again.
     Back,
     /// Being made to boot.
@@ -66,6 +70,8 @@ pub enum Reason {
     Stalled(Stage, usize),
     /// The BMC will not do it.
     BmcRefused(String),
+    /// The BMC is not this machine's.
+    BmcOtherBox(String),
     /// The BMC did not answer; it is asked again.
     BmcAsked(String),
     /// The BMC did not answer in time.
@@ -104,6 +110,8 @@ impl Reason {
             Self::WipeAgain => "wipe-again",
             Self::Parked => "parked",
             Self::Forgotten => "forgotten",
+            Self::ForgottenOn => "forgotten-on",
+            Self::PoweringOff => "powering-off",
             Self::Back => "back",
             Self::Booting(..) => "booting",
             Self::Waiting(_) => "waiting",
@@ -114,6 +122,7 @@ impl Reason {
             Self::SecondRequester => "second-requester",
             Self::Stalled(stage, _) => stalled(*stage),
             Self::BmcRefused(_) => "bmc-refused",
+            Self::BmcOtherBox(_) => "bmc-other-box",
             Self::BmcAsked(_) => "bmc-asked",
             Self::BmcSilent(_) => "bmc-silent",
             Self::DiskRefused(DiskRefusal::Foreign(..)) => "foreign-data",
@@ -171,25 +180,12 @@ impl fmt::Display for Reason {
             Self::WipeAgain => f.write_str("the wipe is tried again"),
             Self::Parked => f.write_str("waits for somebody to ask for another try"),
             Self::Forgotten => f.write_str("forgotten"),
+            Self::ForgottenOn => {
+                f.write_str("forgotten; its BMC did not confirm in time that the power is off")
+            }
+            Self::PoweringOff => f.write_str("is turned off before it is forgotten"),
             Self::Back => f.write_str("wanted again"),
-            Self::Booting(leg, How::Start) => {
-                write!(f, "network boot into {} is set, powering on", leg.name())
-            }
-            Self::Booting(leg, How::Restart) => {
-                write!(
-                    f,
-                    "network boot into {} is set again, power off and on",
-                    leg.name()
-                )
-            }
-            Self::Booting(leg, How::ByAgent) => write!(f, "the agent reboots into {}", leg.name()),
-            Self::Booting(leg, How::Button) => {
-                write!(
-                    f,
-                    "press its power button: it has no BMC, and {} is to boot",
-                    leg.name()
-                )
-            }
+            Self::Booting(leg, how) => booting(f, *leg, *how),
             Self::Waiting(stage) => f.write_str(stage.waits_for()),
             Self::Erasing => f.write_str("the agent erases"),
             Self::HandOver => f.write_str("disks checked; the agent reboots into Talos"),
@@ -203,7 +199,9 @@ impl fmt::Display for Reason {
             Self::Stalled(stage, tries) => {
                 write!(f, "stalled after {tries} boot(s), {}", stage.waits_for())
             }
-            Self::BmcRefused(why) | Self::BmcSilent(why) => f.write_str(why),
+            Self::BmcRefused(why) | Self::BmcOtherBox(why) | Self::BmcSilent(why) => {
+                f.write_str(why)
+            }
             Self::BmcAsked(why) => write!(f, "{why}; asking again"),
             Self::DiskRefused(why) => fmt::Display::fmt(why, f),
             Self::EraseSilent => f.write_str("the agent did not end an erase in time"),
@@ -213,5 +211,18 @@ impl fmt::Display for Reason {
             }
             Self::ConfigRejected(error) => write!(f, "Talos did not accept the config: {error}"),
         }
+    }
+}
+
+fn booting(f: &mut fmt::Formatter<'_>, leg: Leg, how: How) -> fmt::Result {
+    let leg = leg.name();
+    match how {
+        How::Start => write!(f, "network boot into {leg} is set, powering on"),
+        How::Restart => write!(f, "network boot into {leg} is set again, power off and on"),
+        How::ByAgent => write!(f, "the agent reboots into {leg}"),
+        How::Button => write!(
+            f,
+            "press its power button: it has no BMC, and {leg} is to boot"
+        ),
     }
 }

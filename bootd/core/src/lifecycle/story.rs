@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::phase::{Phase, Step};
 use super::reason::Reason;
 use super::stage::Stage;
-use crate::id::Timestamp;
+use crate::id::{MachineId, Timestamp};
 
 /// What a person is told of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,7 @@ fn hint(reason: &Reason, m: &Machine) -> String {
         Reason::BmcRefused(_) => {
             format!("check the credentials of the BMC of {id}: `metalctl credentials set NAME --username USER`.")
         }
+        Reason::BmcOtherBox(_) => other_box(id),
         Reason::DiskRefused(_) => {
             "plan again to see what is on the disks now; name a disk in the claim's allow_wipe to have it erased.".to_owned()
         }
@@ -116,6 +117,8 @@ fn hint(reason: &Reason, m: &Machine) -> String {
         | Reason::WipeAgain
         | Reason::Parked
         | Reason::Forgotten
+        | Reason::ForgottenOn
+        | Reason::PoweringOff
         | Reason::Back
         | Reason::Booting(..)
         | Reason::Waiting(_)
@@ -125,6 +128,12 @@ fn hint(reason: &Reason, m: &Machine) -> String {
         | Reason::NoConfig
         | Reason::BmcAsked(_) => format!("`metalctl timeline {id}` tells what happened."),
     }
+}
+
+fn other_box(id: &MachineId) -> String {
+    format!(
+        "compare bmc.address of {id} with the cables and correct it; where its board or BMC was replaced, `metalctl retry {id} --confirm-bmc`."
+    )
 }
 
 /// A fact in words, as the timeline shows it.

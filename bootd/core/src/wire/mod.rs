@@ -6,5 +6,6 @@
 
 pub mod dhcp;
 pub mod ipmi;
+pub mod ndp;
 pub mod pxe;
 pub mod rmcp;

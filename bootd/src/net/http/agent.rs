@@ -13,7 +13,7 @@ use prost::Message;
 use serde::Deserialize;
 
 use super::{Hold, Peer, Web, Wire, Woken, plain, unavailable};
-use crate::net::{Desk, Redeemed};
+use crate::net::{Desk, Redeemed, Refusal};
 
 /// How long an agent may take to ask again after `wait`; it asks by long poll, so this is no delay.
 const ASK_AGAIN_SECONDS: u32 = 60;
@@ -108,7 +108,16 @@ async fn owner<D: Desk>(
     match web.desk.redeem(token, peer.ip).await {
         Ok(Ok(owner)) => Ok(owner),
         Ok(Err(refusal)) => {
-            tracing::warn!(peer = %peer.ip, %refusal, "agent refused");
+            match refusal {
+                Refusal::Ended => tracing::debug!(peer = %peer.ip, %refusal, "agent refused"),
+                Refusal::NoWindow
+                | Refusal::NoDhcp
+                | Refusal::SecondRequester
+                | Refusal::BadToken
+                | Refusal::WrongSource => {
+                    tracing::warn!(peer = %peer.ip, %refusal, "agent refused");
+                }
+            }
             let text = "this token is not good\n";
             Err(Box::new(plain(StatusCode::UNAUTHORIZED, text)))
         }

@@ -177,6 +177,11 @@ impl Claims {
             Ok((Some(picked), remarks)) => {
                 found.extend(remarks);
                 api::remember_claim(memory, &picked.server_id, config);
+                let (before, after) = picked.free;
+                if before > 0 && after == 0 {
+                    let what = what(config);
+                    found.push(diag::pool_low(&what, before, after, client.endpoint()));
+                }
                 set(plan, config, picked);
             }
             Ok((None, remarks)) => match class {

@@ -39,7 +39,7 @@ choices! {
 choices! {
     /// What follows a wipe that failed.
     pub(crate) enum OnWipeFailure {
-        /// The box waits for a person; the claim is gone.
+        /// The box waits for a person; the claim is gone, with a warning.
         Quarantine = "quarantine",
         /// The deletion fails and may be repeated.
         Fail = "fail",
@@ -77,7 +77,8 @@ model! {
         pub(crate) wipe: Wipe = optional().rule(Rule::at_most_one_of(["disks", "selected"])),
         /// Serial numbers or WWIDs of disks with foreign data that may be erased.
         pub(crate) allow_wipe: Vec<String> = optional(),
-        /// What follows a wipe that failed.
+        /// What follows a wipe that failed: `quarantine` ends the claim with a warning and keeps the box out of the pool until a person
+        /// looked; `fail` fails the deletion, which may be repeated.
         pub(crate) on_wipe_failure: OnWipeFailure = optional().default("quarantine"),
         /// Grows each time this name is claimed.
         pub(crate) generation: u64 = computed().use_state_for_unknown(),

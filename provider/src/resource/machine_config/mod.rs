@@ -203,6 +203,9 @@ impl MachineConfigs {
             if refused.has_errors() {
                 return Err(refused.into());
             }
+            for warning in refused {
+                cx.warn(warning);
+            }
             config.change = planned.change.into();
             config.wipe_targets = planned.wipe_targets.into();
         }

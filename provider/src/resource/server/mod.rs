@@ -13,8 +13,11 @@ use tfplugin::{
 use crate::api::{self, Subject};
 use crate::client::CallError;
 use crate::site::{self, Site};
-use crate::{diag, ids};
+use crate::{diag, ids, password};
 use schema::Server;
+
+/// In the private state: the fingerprint of the password that was sent last.
+const PASSWORD: &str = "bmc_password";
 
 pub(crate) struct Servers(pub(crate) Arc<Site>);
 
@@ -30,7 +33,7 @@ impl Resource for Servers {
 
     fn default_timeouts(&self) -> DefaultTimeouts {
         DefaultTimeouts {
-            delete: Duration::from_secs(5 * 60),
+            delete: Duration::from_secs(10 * 60),
             ..DefaultTimeouts::default()
         }
     }
@@ -45,8 +48,16 @@ impl Resource for Servers {
         }
     }
 
-    async fn plan(&self, _: &Context, plan: &mut Plan, _: &mut Diagnostics) {
+    async fn plan(&self, cx: &Context, plan: &mut Plan, found: &mut Diagnostics) {
         let config: Server = plan.config();
+        if let Some(prior) = plan.prior::<Server>()
+            && version(&prior) == version(&config)
+            && let (Some(kept), Some(password)) = (cx.private(PASSWORD), password(&config))
+            && password::differs(&kept, password)
+        {
+            let id = prior.id.known().map_or("", String::as_str);
+            found.push(diag::password_not_sent(&format!("server {id}")));
+        }
         if let (true, Some(name)) = (plan.is_create(), planned_name(&config)) {
             if config.name.is_null() {
                 plan.set(Server::name, name.clone());
@@ -87,6 +98,9 @@ impl Resource for Servers {
             api::delete_server(&client, &id),
         )
         .await?;
+        // With on_destroy = "power_off" this takes as long as the BMC does.
+        let what = format!("server {id}");
+        site::wait(cx, &client, &what, Subject::ServerForgotten(id)).await?;
         Ok(())
     }
 
@@ -114,19 +128,20 @@ impl Servers {
         }
         let name = server.name.known().cloned().unwrap_or_default();
         let what = format!("server {name}");
-        let password = config
-            .bmc
-            .known()
-            .and_then(|b| b.password_wo.known())
-            .cloned()
-            .unwrap_or_default();
-        site::call(
-            cx,
-            &client,
-            &what,
-            api::put_server(&client, &server, password),
-        )
-        .await?;
+        // Sent when it is new, and then only with a new version: what bootd has may have been changed there.
+        let told = change.prior::<Server>().map(|p| version(&p));
+        let sent = match password(&config) {
+            Some(password) if told != Some(version(&config)) => password.clone(),
+            Some(_) | None => String::new(),
+        };
+        let kept = match sent.as_str() {
+            "" => None,
+            password => password::fingerprint(password),
+        };
+        site::call(cx, &client, &what, api::put_server(&client, &server, sent)).await?;
+        if kept.is_some() || password(&config).is_none() {
+            cx.set_private(PASSWORD, kept);
+        }
         server.id = name.clone().into();
         cx.checkpoint(server.clone());
         let is = |f: &Field<bool>| f.known().copied().unwrap_or_default();
@@ -150,6 +165,14 @@ impl Servers {
         }
         Ok(server.into())
     }
+}
+
+fn version(server: &Server) -> Option<i64> {
+    server.bmc.known()?.password_wo_version.known().copied()
+}
+
+fn password(config: &Server) -> Option<&String> {
+    config.bmc.known()?.password_wo.known()
 }
 
 /// The name, or the one that follows from the identity where that is known.

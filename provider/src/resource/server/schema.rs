@@ -52,7 +52,8 @@ model! {
         pub(crate) credentials: String = optional().validate(validators::not_empty()),
         /// User name, where the login is not kept under a name.
         pub(crate) username: String = optional().validate(validators::not_empty()),
-        /// Password of `username`. bootd seals it at once.
+        /// Password of `username`. bootd seals it at once. A plan warns where it changed and its version did not: the private state
+        /// keeps a salted and stretched fingerprint of it, never the password.
         pub(crate) password_wo: String = optional().sensitive().write_only(),
         /// Raise it to send a changed password.
         pub(crate) password_wo_version: i64 = optional(),
@@ -94,15 +95,16 @@ model! {
         pub(crate) location: Location = optional(),
         /// More kernel arguments for the agent.
         pub(crate) boot_args: Vec<String> = optional(),
-        /// How it rests while nothing claims it: powered off, or held in the agent. Default: bootd's (off where there is a BMC).
+        /// How it rests while nothing claims it: powered off, or held in the agent (started once per rest). Default: bootd's (off where there is a BMC).
         pub(crate) idle: Idle = optional(),
         /// Boot the agent once to learn the hardware, and wait for that.
         pub(crate) inspect: bool = optional().default(true),
-        /// What deletion does to the box besides forgetting it.
+        /// What deletion does to the box besides forgetting it: `power_off` cuts the power first. A BMC that does not answer holds that
+        /// up for bootd's power deadline at most, and the deletion warns.
         pub(crate) on_destroy: OnDestroy = optional().default("release"),
         /// What the agent found; null before the first inspection.
         pub(crate) hardware: Hardware = computed().use_state_for_unknown(),
-        /// How long each operation may take. Default: create 20m, update 20m, delete 5m.
+        /// How long each operation may take. Default: create 20m, update 20m, delete 10m.
         pub(crate) timeouts: Timeouts = optional().local(),
     }
 }
@@ -111,7 +113,7 @@ pub(super) fn schema() -> Schema {
     Schema::of::<Server>(
         "Inventory: one server, by MAC address, UUID or serial number, with its BMC.\n\n\
          **Time:** creation of an accepted server waits until the agent has reported the hardware (minutes; `inspect = false` waits for nothing). \
-         **Destroy:** bootd forgets the server; no disk is touched. It fails while a claim holds the server or a wipe runs.",
+         **Destroy:** bootd forgets the server; no disk is touched. It fails while a claim holds the server or a wipe runs, and after a wipe that failed (`metalctl forget NAME --force` then forgets a dead box).",
     )
     .rule(Rule::at_least_one_of(["mac", "uuid", "serial"]))
 }

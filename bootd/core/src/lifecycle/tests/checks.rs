@@ -178,3 +178,71 @@ fn a_machine_leaves_clean_only_if_every_fixed_disk_is_blank() {
     report(&mut m, T0, vec![disk("D1"), disk("D2")]);
     assert!(!leaves_dirty(&m));
 }
+
+/// What a machine that is forgotten with `on_destroy = power_off` does, by what its BMC said and when.
+#[test]
+fn forgetting_cuts_the_power_within_its_deadline() {
+    let d = Deadlines::default();
+    let next = |power: Option<(u64, PowerState)>, now: u64| {
+        let mut m = machine(Phase::Available, Goal::Retire);
+        m.claim = None;
+        m.on_destroy = OnDestroy::PowerOff;
+        m.goal_at = later(10);
+        m.power = power.map(|(at, state)| PowerSeen {
+            at: later(at),
+            state,
+        });
+        short(&decide(&m, later(now), &d))
+    };
+    let rows = [
+        ("never read", next(None, 10)),
+        ("was off before", next(Some((9, PowerState::Off)), 10)),
+        ("off", next(Some((10, PowerState::Off)), 10)),
+        (
+            "silent just now",
+            next(Some((10, PowerState::Unreachable)), 10),
+        ),
+        (
+            "silent a minute ago",
+            next(Some((10, PowerState::Unreachable)), 11),
+        ),
+        (
+            "silent too long",
+            next(Some((14, PowerState::Unreachable)), 15),
+        ),
+        ("still on", next(Some((14, PowerState::On)), 15)),
+    ];
+    let text: Vec<String> = rows.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+    insta::assert_snapshot!(text.join("\n"), @r"
+    never read: work [power off] (powering-off)
+    was off before: work [power off] (powering-off)
+    off: ENTER retired (forgotten)
+    silent just now: work [] (powering-off)
+    silent a minute ago: work [power off] (powering-off)
+    silent too long: ENTER retired (forgotten-on)
+    still on: ENTER retired (forgotten-on)
+    ");
+    let mut m = machine(Phase::Available, Goal::Retire);
+    m.claim = None;
+    m.on_destroy = OnDestroy::PowerOff;
+    m.admission = Admission::Unaccepted;
+    let decision = short(&decide(&m, later(1), &d));
+    assert_eq!(decision, "ENTER retired (forgotten)", "not ours to power");
+}
+
+#[test]
+fn a_machine_that_rests_in_the_agent_is_started_once() {
+    let mut m = machine(Phase::Available, Goal::Pool);
+    m.claim = None;
+    m.idle = Idle::Hold;
+    let next = |m: &Machine| short(&decide(m, later(1), &Deadlines::default()));
+    assert_eq!(next(&m), "rest [] (free)", "its power is not known");
+    m.power = Some(PowerSeen {
+        at: T0,
+        state: PowerState::Off,
+    });
+    assert_eq!(next(&m), "rest [boot agent Start] (free)");
+    attempt(&mut m, T0, Leg::Agent, How::Start, Some(Outcome::Done));
+    assert_eq!(next(&m), "rest [] (free)", "never a reboot loop");
+    assert_eq!(boot(&m), Boot::Agent(AgentMode::Hold));
+}

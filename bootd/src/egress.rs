@@ -1,8 +1,10 @@
-//! Which addresses bootd may dial, and an HTTP client that dials no others.
+//! Which addresses bootd may dial for its users (images, Talos nodes, BMCs), and an HTTP client that dials no others.
 //!
-//! A name is judged by the addresses that it resolves to, at the moment of dialling, so a changed DNS answer gains nothing.
+//! Promises: a name is judged by the addresses that it resolves to, at the moment of dialling, so a changed DNS answer gains
+//! nothing; loopback, link-local and multicast addresses are opened only by an entry of `[egress] allow` that lies within them, so
+//! that "everything" does not mean bootd's own host. HCL cannot widen any of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,15 +65,67 @@ impl Network {
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
+
+    /// Whether all of this network lies in `other`.
+    fn within(&self, other: &Self) -> bool {
+        self.prefix >= other.prefix && other.contains(self.address)
+    }
+}
+
+/// Networks that reach bootd's own host, its link's routers and metadata services, or nobody in particular.
+const SPECIAL: [Network; 9] = [
+    v4([0, 0, 0, 0], 8),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([224, 0, 0, 0], 4),
+    v4([240, 0, 0, 0], 4),
+    v6(0, 0, 128),
+    v6(0, 1, 128),
+    v6(0xfe80, 0, 10),
+    v6(0xff00, 0, 8),
+];
+
+const fn v4(octets: [u8; 4], prefix: u8) -> Network {
+    let [a, b, c, d] = octets;
+    Network {
+        address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        prefix,
+    }
+}
+
+const fn v6(first: u16, last: u16, prefix: u8) -> Network {
+    Network {
+        address: IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last)),
+        prefix,
+    }
+}
+
+fn special(address: IpAddr) -> Option<&'static Network> {
+    SPECIAL.iter().find(|network| network.contains(address))
 }
 
 /// The networks of `[egress] allow`.
 #[derive(Debug, Clone)]
-pub(crate) struct Egress(pub(crate) Arc<[Network]>);
+pub struct Egress(Arc<[Network]>);
+
+impl From<Vec<Network>> for Egress {
+    fn from(allow: Vec<Network>) -> Self {
+        Self(allow.into())
+    }
+}
 
 impl Egress {
-    fn allows(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(address))
+    /// May bootd fetch from there? Only where an entry says so.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        let special = special(address);
+        self.0.iter().any(|network| {
+            network.contains(address) && special.is_none_or(|range| network.within(range))
+        })
+    }
+
+    /// May bootd speak to a machine of its own inventory there, or to its BMC? Everywhere but at special addresses.
+    pub fn allows_own(&self, address: IpAddr) -> bool {
+        special(address).is_none() || self.allows(address)
     }
 
     /// Checks a URL whose host is an address: a client resolves no name then, so [`Resolve`] is never asked.
@@ -135,7 +189,7 @@ impl Resolve for Egress {
 
 /// Every address of a name lies outside the allowed networks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("none of its addresses is in [egress] allow")]
+#[error("no address of it is in [egress] allow")]
 pub(crate) struct NotAllowed;
 
 #[cfg(test)]
@@ -163,5 +217,34 @@ mod tests {
         for bad in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "example.org"] {
             assert_eq!(bad.parse::<Network>(), Err(NotANetwork), "{bad}");
         }
+    }
+
+    #[test]
+    fn special_addresses_are_opened_by_name_only() {
+        let check = |allow: &[&str], address: &str, fetch, own| {
+            let networks: Vec<Network> = allow.iter().map(|n| n.parse().unwrap()).collect();
+            let egress = Egress::from(networks);
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(egress.allows(address), fetch, "{allow:?} {address}");
+            assert_eq!(egress.allows_own(address), own, "{allow:?} {address}");
+        };
+        check(&[], "10.0.0.1", false, true);
+        check(&["10.0.0.0/8"], "10.0.0.1", true, true);
+        let all = ["0.0.0.0/0", "::/0"];
+        for metadata in [
+            "169.254.169.254",
+            "127.0.0.1",
+            "::1",
+            "fe80::1",
+            "0.0.0.0",
+            "224.0.0.1",
+        ] {
+            check(&all, metadata, false, false);
+        }
+        check(&all, "::ffff:127.0.0.1", false, false);
+        check(&all, "192.0.2.1", true, true);
+        check(&["127.0.0.0/8"], "127.0.1.7", true, true);
+        check(&["127.0.1.7"], "127.0.1.7", true, true);
+        check(&["fe80::/10"], "fe80::1", true, true);
     }
 }

@@ -2,20 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../fake/mod.rs"]
 mod fake;
+mod import;
+mod limits;
+mod restart;
+mod rig;
+mod update;
 
 use std::fs;
 use std::io::Read as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fake::{Bootd, Install};
-use serde_json::Value as Json;
-use tempfile::TempDir;
-use tfplugin::kit::{Engine, Plugin, Workspace, flat};
+use fake::Install;
+use rig::Rig;
+use tfplugin::kit::flat;
 
-const LAB: &str = include_str!("fixtures/lab.tf");
+const LAB: &str = include_str!("../fixtures/lab.tf");
 
 /// The provider block and one claimed box of a class, for small steps.
 const HEAD: &str = r#"
@@ -54,125 +58,6 @@ resource "talos_machine_config" "a" {
   install_disk = { type = "nvme" }
 }
 "#;
-
-struct Rig {
-    space: Workspace,
-    dir: TempDir,
-    bootd: Bootd,
-}
-
-struct Outcome {
-    code: Option<i32>,
-    text: String,
-}
-
-impl Outcome {
-    fn ok(self) -> String {
-        assert_eq!(self.code, Some(0), "{}", self.text);
-        flat(&self.text)
-    }
-
-    fn failed(self) -> String {
-        assert_eq!(self.code, Some(1), "{}", self.text);
-        flat(&self.text)
-    }
-}
-
-impl Rig {
-    /// A directory where `init` has run, beside a bootd; none where there is no engine (`METAL_ENGINE`, else PATH).
-    fn new(hcl: &str) -> Option<Self> {
-        let engine = match std::env::var_os("METAL_ENGINE") {
-            Some(path) => Some(Engine::at(path).unwrap()),
-            None => Engine::on_path().into_iter().next(),
-        };
-        let Some(engine) = engine else {
-            eprintln!("SKIPPED: no engine was run: no METAL_ENGINE, no terraform, no tofu on PATH");
-            return None;
-        };
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let bootd = Bootd::start(dir.path());
-        let binary = env!("CARGO_BIN_EXE_terraform-provider-metal");
-        let plugin = Plugin::new("metal/metal", binary);
-        let space = Workspace::new(engine, &plugin, dir.path()).unwrap();
-        let rig = Self { space, dir, bootd };
-        rig.write(hcl);
-        rig.run(&["init", "-input=false"]).ok();
-        Some(rig)
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.dir.path().join(below)
-    }
-
-    fn write(&self, hcl: &str) {
-        fs::write(self.path("work/main.tf"), hcl).unwrap();
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.space.command(args);
-        command
-            .arg("-no-color")
-            .env("TF_VAR_bundle_file", &self.bootd.bundle)
-            .env("TF_LOG_PROVIDER", "TRACE")
-            .env("TF_LOG_PATH", self.path("provider.log"))
-            .env_remove("METAL_BUNDLE")
-            .env_remove("METAL_BUNDLE_FILE");
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Outcome {
-        let output = self.command(args).output().unwrap();
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        Outcome {
-            code: output.status.code(),
-            text,
-        }
-    }
-
-    fn apply(&self) -> Outcome {
-        self.run(&["apply", "-auto-approve", "-input=false"])
-    }
-
-    fn plan(&self) -> Outcome {
-        self.run(&["plan", "-input=false"])
-    }
-
-    fn assert_plan_is_empty(&self) {
-        let plan = self.run(&["plan", "-detailed-exitcode", "-input=false"]);
-        assert_eq!(plan.code, Some(0), "{}", plan.text);
-    }
-
-    fn state(&self) -> Json {
-        serde_json::from_str(&fs::read_to_string(self.path("work/terraform.tfstate")).unwrap())
-            .unwrap()
-    }
-
-    fn calls(&self) -> Vec<String> {
-        self.bootd.world(|w| std::mem::take(&mut w.calls))
-    }
-
-    /// Everything wrong with a configuration: summary, text, line.
-    fn said_by_validate(&self) -> String {
-        let output = self.run(&["validate", "-json"]);
-        let json: Json = serde_json::from_str(&output.text).unwrap();
-        let one = |d: &Json| {
-            let code = d["snippet"]["code"].as_str().unwrap_or("no code").trim();
-            format!(
-                "{} | {} | {code}",
-                d["summary"].as_str().unwrap(),
-                flat(d["detail"].as_str().unwrap())
-            )
-        };
-        let mut said: Vec<_> = json["diagnostics"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(one)
-            .collect();
-        said.sort();
-        said.join("\n")
-    }
-}
 
 #[test]
 fn validate_names_what_is_wrong() {

@@ -1,0 +1,181 @@
+//! What is refused before anything changes, and what is not waited for longer than its deadline.
+
+use std::collections::BTreeSet;
+
+use bootd_core::id::ClaimId;
+use bootd_core::lifecycle::DiskId;
+
+use super::*;
+use crate::store::Kind;
+use crate::talos::{ClusterState, set_status, status};
+
+fn facts() -> pb::ClusterFacts {
+    pb::ClusterFacts {
+        name: "solo".into(),
+        secrets_id: "solo".into(),
+        endpoint: "https://10.0.0.10:6443".into(),
+        kubernetes_version: "v1.36.3".into(),
+        ..Default::default()
+    }
+}
+
+async fn make_secrets(admin: &mut MetalClient<Channel>) {
+    let words = pb::SecretsConfig {
+        name: "solo".into(),
+        talos_version: "v1.13.9".into(),
+        deletion_protection: false,
+    };
+    admin.put_secrets(words).await.unwrap();
+}
+
+fn node(version: &str, serial: &str) -> pb::NodeConfig {
+    pb::NodeConfig {
+        cluster: Some(facts()),
+        name: "cp".into(),
+        role: pb::Role::Controlplane.into(),
+        server_id: "b1".into(),
+        image_id: format!("{}/{version}/amd64", "a".repeat(64)),
+        install_disk: Some(pb::InstallDisk {
+            serial: serial.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
+    let bench = Bench::new().await;
+    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
+    let mut admin = bench.client("admin").await;
+    class(&mut admin, 8).await;
+    make_secrets(&mut admin).await;
+    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
+    let state = |config: pb::NodeConfig| pb::PutNodeRequest {
+        config: Some(config),
+        expected_wipe_targets: vec![],
+    };
+    let old = node("v1.13.9", "b1-D1");
+    admin.put_node(state(old.clone())).await.unwrap();
+    // Not installed yet: another image is nothing special.
+    let newer = node("v1.13.10", "b1-D1");
+    admin.put_node(state(newer.clone())).await.unwrap();
+    admin.put_node(state(old.clone())).await.unwrap();
+
+    let id = machine("b1");
+    bench
+        .store
+        .change(&id, |r, _| {
+            r.machine.written = BTreeSet::from([DiskId("b1-D1".into())]);
+        })
+        .await
+        .unwrap();
+    let other_disk = node("v1.13.9", "b1-D2");
+    let refused = admin.put_node(state(other_disk.clone())).await.unwrap_err();
+    assert_eq!(detail(&refused).reason, "reinstall-not-available");
+    let epoch = bench.store.machine(&id).await.unwrap().unwrap();
+    let running = Phase::Running(ClaimId("solo/cp".into()));
+    let entered = bench
+        .store
+        .commit(&id, epoch.machine.epoch, running, &Reason::Installed);
+    assert!(entered.await.unwrap());
+    for (config, reason, attribute) in [
+        (newer, "upgrade-not-available", "image_id"),
+        (other_disk, "reinstall-not-available", "install_disk"),
+    ] {
+        let asked = pb::PlanNodeRequest {
+            config: Some(config.clone()),
+            ..Default::default()
+        };
+        let plan = admin.plan_node(asked).await.unwrap().into_inner();
+        let remark = &plan.remarks[0];
+        assert_eq!(remark.severity(), pb::remark::Severity::Error);
+        assert_eq!(remark.what.as_ref().unwrap().reason, reason);
+        let refused = admin.put_node(state(config)).await.unwrap_err();
+        let told = detail(&refused);
+        assert_eq!(
+            (told.reason.as_str(), told.attribute.as_str()),
+            (reason, attribute)
+        );
+        let kept = admin
+            .read_node(named("solo/cp"))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(kept.config.as_ref(), Some(&old), "nothing changed");
+    }
+    let mut labelled = old;
+    labelled.labels.insert("tier".into(), "gold".into());
+    admin.put_node(state(labelled)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_does_not_start_has_a_deadline() {
+    let bench = Bench::new().await;
+    let mut admin = bench.client("admin").await;
+    make_secrets(&mut admin).await;
+    let cluster = pb::ClusterConfig {
+        facts: Some(facts()),
+        ..Default::default()
+    };
+    admin.put_cluster(cluster.clone()).await.unwrap();
+    let first = async |admin: &mut MetalClient<Channel>| {
+        let subject = pb::watch_request::Subject::ClusterReady("solo".into());
+        let request = pb::WatchRequest {
+            subject: Some(subject),
+        };
+        let mut watch = admin.watch(request).await.unwrap().into_inner();
+        watch.message().await.unwrap().unwrap().outcome
+    };
+    assert_eq!(first(&mut admin).await, None);
+    let mut doc = bench
+        .store
+        .doc(Kind::Cluster, "solo")
+        .await
+        .unwrap()
+        .unwrap();
+    let mut state: ClusterState = status(&doc);
+    state.asked_at = state.asked_at.map(|at| Timestamp(at.0 - 61_000));
+    state.line = "waiting for a control plane to boot from its disk".to_owned();
+    set_status(&mut doc, &state);
+    bench.store.put_doc(Kind::Cluster, &doc).await.unwrap();
+    let Some(pb::progress::Outcome::Failed(told)) = first(&mut admin).await else {
+        panic!("it is waited for")
+    };
+    assert_eq!(told.reason, "stalled-cluster");
+    assert!(
+        told.detail.contains("solo: waiting for a control plane") && !told.hint.is_empty(),
+        "{told:?}"
+    );
+    // The next apply asks again, and is waited for again.
+    admin.put_cluster(cluster).await.unwrap();
+    assert_eq!(first(&mut admin).await, None);
+}
+
+#[tokio::test]
+async fn two_servers_do_not_share_a_bmc() {
+    let bench = Bench::new().await;
+    let mut admin = bench.client("admin").await;
+    let with_bmc = |name: &str, mac: &str, port: u32| {
+        let mut request = server(name, mac, true);
+        request.config.as_mut().unwrap().bmc = Some(pb::Bmc {
+            address: "10.0.8.1".into(),
+            protocol: pb::BmcProtocol::Ipmi.into(),
+            port,
+            ..Default::default()
+        });
+        request
+    };
+    let first = with_bmc("b1", "52:54:00:00:00:01", 0);
+    admin.put_server(first.clone()).await.unwrap();
+    admin.put_server(first).await.unwrap();
+    let second = with_bmc("b2", "52:54:00:00:00:02", 623);
+    let refused = admin.put_server(second).await.unwrap_err();
+    let told = detail(&refused);
+    assert_eq!(
+        (told.reason.as_str(), told.attribute.as_str()),
+        ("bmc-taken", "bmc.address")
+    );
+    let other_port = with_bmc("b2", "52:54:00:00:00:02", 1623);
+    admin.put_server(other_port).await.unwrap();
+}
