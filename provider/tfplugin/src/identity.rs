@@ -313,7 +313,7 @@ mod tests {
     fn identities_may_be_filled_in() {
         let (short, whole) = (named("a", Value::Null), named("a", "x"));
         let read = check(Some(short.clone()), whole.clone(), Answer::Refreshed);
-        assert_eq!(read, (Some(whole.clone()), String::new()));
+        assert_eq!(read, (Some(whole), String::new()));
         // A resource that knows less than the host leaves the host what it has.
         let nothing = named(Value::Null, Value::Null);
         let imported = check(Some(short.clone()), nothing.clone(), Answer::Imported);

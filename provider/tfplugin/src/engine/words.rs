@@ -168,7 +168,7 @@ mod tests {
             [Value::from("A"), Value::from("a"), Value::from("b")],
             [Value::from("A"), Value::from("c")],
         );
-        let found = partners(&all, &some, |e, b| same::ignoring_case(e, b));
+        let found = partners(&all, &some, same::ignoring_case);
         assert_eq!(found, [Some(&some[0]), None, None]);
     }
 }

@@ -69,7 +69,28 @@ fn read(from: &mut &[u8]) -> Json {
             *from = &from[meta.size as usize..];
             UNKNOWN.into()
         }
-        _ => d::read_int::<i64, _>(from).unwrap().into(),
+        Marker::FixPos(_)
+        | Marker::FixNeg(_)
+        | Marker::U8
+        | Marker::U16
+        | Marker::U32
+        | Marker::U64
+        | Marker::I8
+        | Marker::I16
+        | Marker::I32
+        | Marker::I64 => d::read_int::<i64, _>(from).unwrap().into(),
+        Marker::F32
+        | Marker::F64
+        | Marker::Bin8
+        | Marker::Bin16
+        | Marker::Bin32
+        | Marker::FixExt2
+        | Marker::FixExt4
+        | Marker::FixExt8
+        | Marker::FixExt16
+        | Marker::Ext16
+        | Marker::Ext32
+        | Marker::Reserved => panic!("the toy sends nothing of the kind"),
     }
 }
 
@@ -83,6 +104,6 @@ pub(crate) fn set(value: Json) -> Json {
                 .into()
         }
         Json::Array(es) => es.into_iter().map(set).collect(),
-        other => other,
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => value,
     }
 }
