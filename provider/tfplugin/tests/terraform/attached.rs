@@ -1,7 +1,7 @@
 //! A provider that a person started, and that the engine attaches to.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::matrix::{Feature, Story};
 use crate::rig::{Rig, thing};
@@ -12,13 +12,25 @@ pub(crate) const STORIES: &[Story] = &[Story::new(
     a_debugged_provider_is_attached_to,
 )];
 
+/// A toy that ends with its story, however that ends.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Ended already where all went well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn a_debugged_provider_is_attached_to(rig: &Rig) {
-    let mut toy = Command::new(Rig::toy())
+    let toy = Command::new(Rig::toy())
         .arg("-debug")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(toy.stdout.take().unwrap()).lines();
+    let mut toy = Started(toy);
+    let mut lines = BufReader::new(toy.0.stdout.take().unwrap()).lines();
     let export = lines
         .find_map(|l| {
             Some(
@@ -45,10 +57,10 @@ fn a_debugged_provider_is_attached_to(rig: &Rig) {
     assert_eq!(rig.things(), ["a.json"]);
     assert!(
         Command::new("kill")
-            .args(["-INT", &toy.id().to_string()])
+            .args(["-INT", &toy.0.id().to_string()])
             .status()
             .unwrap()
             .success()
     );
-    assert!(toy.wait().unwrap().success());
+    assert!(toy.0.wait().unwrap().success());
 }
