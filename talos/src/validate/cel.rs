@@ -164,7 +164,9 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, usize> {
                 .iter()
                 .find(|s| text[at..].starts_with(**s))
                 .ok_or(at)?;
-            (0..symbol.len()).for_each(|_| drop(chars.next()));
+            for _ in 0..symbol.len() {
+                chars.next();
+            }
             out.push((at, Token::Symbol(symbol)));
         }
     }

@@ -283,11 +283,11 @@ fn hostile_texts_are_refused_in_time() {
         &format!("{nested}{inner}{}", "]".repeat(90)),
         "aliases make",
     );
-    // Merge keys of merge keys.
+    // Merge keys of merge keys give each key once, and stay small.
     let merges: String = (0..30)
         .map(|n| format!("a{}: &a{} {{<<: [*a{n}, *a{n}], k{n}: 1}}\n", n + 1, n + 1))
         .collect();
-    refused(&format!("a0: &a0 {{x: 1}}\n{merges}"), "aliases make");
+    assert!(parse_documents(&format!("a0: &a0 {{x: 1}}\n{merges}")).is_ok());
     refused("a:\n\t- b\n", "");
     refused("a: &a [*a]\n", "");
     let many: String = (0..60_000).map(|n| format!("k{n}: 1\n")).collect();
