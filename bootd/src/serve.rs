@@ -180,14 +180,7 @@ pub async fn start(config: Config) -> Result<Site, ServeError> {
     let bound = running.bound.clone();
     let jobs = Arc::new(Jobs::new(
         store.clone(),
-        talos::Settings {
-            ca_pem: ca.clone(),
-            events: config.reached(bound.events),
-            kernel_log: config.reached(bound.kernel_log),
-            port: config.talos.port,
-            egress: egress(&config)?,
-            patience: config.deadlines.cluster.0,
-        },
+        job_settings(&config, ca.clone(), &bound)?,
     ));
     let listener = listen(config.api.listen).await?;
     let address = listener.local_addr().unwrap_or(config.api.listen);
@@ -269,6 +262,21 @@ async fn serve_net(running: net::Running, stop: CancellationToken) -> Result<(),
 async fn after(stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LEAVE).await;
+}
+
+fn job_settings(
+    config: &Config,
+    ca_pem: String,
+    bound: &net::Bound,
+) -> Result<talos::Settings, ServeError> {
+    Ok(talos::Settings {
+        ca_pem,
+        events: config.reached(bound.events),
+        kernel_log: config.reached(bound.kernel_log),
+        port: config.talos.port,
+        egress: egress(config)?,
+        patience: config.deadlines.cluster.0,
+    })
 }
 
 fn egress(config: &Config) -> Result<Vec<Network>, ServeError> {

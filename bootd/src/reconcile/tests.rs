@@ -482,7 +482,7 @@ async fn a_bmc_that_controls_another_box_is_an_error_that_names_both() {
     bench.settle(Crash::BeforeEachTurn).await;
     bench.settle(Crash::BeforeEachTurn).await;
     assert_eq!(bench.phase().await, Phase::Failed(Step::Inspect));
-    assert_eq!(bench.bmc.said(), "", "nothing was powered");
+    assert_eq!(bench.bmc.said(), "read", "looked at, and nothing powered");
     let failure = bench.record().await.machine.failure.unwrap();
     assert_eq!(failure.reason, "bmc-other-box");
     assert!(

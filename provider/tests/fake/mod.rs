@@ -17,6 +17,7 @@ use tonic::{Code, Request, Response, Status};
 
 mod world;
 
+#[allow(unused_imports, reason = "each test program uses its part")]
 pub(crate) use world::{Install, World, warning};
 
 /// A running bootd. It ends with the value.
