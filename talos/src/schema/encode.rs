@@ -1,7 +1,7 @@
 //! A normal form to the tree that is written: keys in their order, zero values left out or spelled out.
 
 use super::{Leaf, Presence, Schema, Type};
-use crate::yaml::{Entry, Mapping, Node, Value};
+use crate::yaml::{Entry, Mapping, Node, Value, forgotten};
 
 /// The tree of a value as it is written.
 pub(crate) fn encode(schema: &Schema, node: Node, kind: &Type) -> Node {
@@ -14,13 +14,22 @@ pub(crate) fn encode(schema: &Schema, node: Node, kind: &Type) -> Node {
         (Type::Map(inner), Value::Mapping(mapping)) => {
             sorted(mapping, |v| encode(schema, v, inner))
         }
-        (Type::Arguments, Value::Mapping(mapping)) => sorted(mapping, |value| {
-            // An empty argument is written as null: it has neither form.
-            let empty = value.as_text() == Some("");
-            if empty { Node::null() } else { value }
-        }),
+        (Type::Arguments, Value::Mapping(mapping)) => sorted(mapping, argument),
         (Type::Any, value) => free_form(Node::new(value)),
         (_, value) => Node::new(value),
+    }
+}
+
+/// Arguments are written in a way of their own: an empty one is null, for it has neither form, and less is quoted.
+fn argument(value: Node) -> Node {
+    let as_node = |item: Node| match item.value {
+        Value::Scalar(scalar) => Node::new(Value::Scalar(forgotten(&scalar.text))),
+        other => Node::new(other),
+    };
+    match value.value {
+        Value::Scalar(scalar) if scalar.text.is_empty() => Node::null(),
+        Value::Sequence(items) => Node::list(items.into_iter().map(as_node)),
+        other => as_node(Node::new(other)),
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use emit::{emit_as_written, emit_json_layout};
 pub use natural::natural_cmp;
 pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};
-pub(crate) use scalar::{integer, quote_key};
+pub(crate) use scalar::{forgotten, integer, quote_key};
 pub use typed::TypeError;
 pub(crate) use typed::holds_null;
 

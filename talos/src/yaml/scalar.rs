@@ -216,7 +216,7 @@ pub(super) fn form(text: &str, style: Style) -> Form {
             Style::V1_14 => Form::Single,
         };
     }
-    if text.chars().any(|c| c == '\t' || is_special(c)) {
+    if text.chars().any(|c| c == '\t' || is_special(c)) || has_spaced_break(text) {
         Form::Double
     } else if needs_single(text) {
         Form::Single
@@ -231,6 +231,12 @@ fn is_simple(text: &str) -> bool {
     let inner =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'+' | b'=' | b'.' | b'-' | b'_');
     text.len() > 5 && text.as_bytes()[0].is_ascii_alphabetic() && text.bytes().all(inner)
+}
+
+/// Whether a space stands beside a separator that the library takes for a line end.
+fn has_spaced_break(text: &str) -> bool {
+    let beside = |c: &str| text.contains(&format!(" {c}")) || text.contains(&format!("{c} "));
+    text.contains(['\u{2028}', '\u{2029}']) && (beside("\u{2028}") || beside("\u{2029}"))
 }
 
 fn literal_possible(text: &str) -> bool {
@@ -290,6 +296,16 @@ fn looks_old(text: &str) -> bool {
     ) || is_base60(text)
 }
 
+/// A text as the library writes it where it was given a node and no string: it forgets to quote what only YAML 1.1
+/// read as something else.
+pub(crate) fn forgotten(text: &str) -> Scalar {
+    if looks_old(text) && text != "<<" {
+        Scalar::raw(Kind::Bool, text)
+    } else {
+        Scalar::text(text)
+    }
+}
+
 fn is_base60(text: &str) -> bool {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (body, fraction) = body.split_once('.').unwrap_or((body, ""));
@@ -327,6 +343,7 @@ pub(super) fn double_quoted(text: &str) -> String {
             '\u{2028}' => out.push_str("\\L"),
             '\u{2029}' => out.push_str("\\P"),
             c if !is_special(c) && !marked => out.push(c),
+            '\u{a0}' => out.push_str("\\_"),
             c => {
                 let code = u32::from(c);
                 out.push_str(&match code {
