@@ -72,11 +72,10 @@ impl<'a> Source<'a> {
     }
 
     fn items(&self, key: &str) -> impl Iterator<Item = (&'a Node, String)> {
-        let found = self.value(key).into_iter().flat_map(|(node, path)| {
+        self.value(key).into_iter().flat_map(|(node, path)| {
             let items = node.as_sequence().unwrap_or_default().iter().enumerate();
             items.map(move |(index, item)| (item, format!("{path}[{index}]")))
-        });
-        found
+        })
     }
 }
 
@@ -192,11 +191,9 @@ impl File<'_> {
     }
 
     fn network(&mut self, source: &Source<'_>, node: &mut NodeArgs) {
-        let texts = |key| {
-            let items = source.items(key).filter_map(|(item, _)| item.as_text());
-            items.map(str::to_owned).collect()
-        };
-        node.network.nameservers = texts("nameservers");
+        let servers = source.items("nameservers");
+        let servers = servers.filter_map(|(item, _)| item.as_text());
+        node.network.nameservers = servers.map(str::to_owned).collect();
         if source.value("disableSearchDomain").is_some() {
             node.network.disable_search_domain = Some(Toggle::Enabled);
         }
