@@ -24,12 +24,12 @@ pub(crate) fn encode(schema: &Schema, node: Node, kind: &Type) -> Node {
 fn argument(value: Node) -> Node {
     let as_node = |item: Node| match item.value {
         Value::Scalar(scalar) => Node::new(Value::Scalar(forgotten(&scalar.text))),
-        other => Node::new(other),
+        other @ (Value::Sequence(_) | Value::Mapping(_)) => Node::new(other),
     };
     match value.value {
         Value::Scalar(scalar) if scalar.text.is_empty() => Node::null(),
         Value::Sequence(items) => Node::list(items.into_iter().map(as_node)),
-        other => as_node(Node::new(other)),
+        other @ (Value::Scalar(_) | Value::Mapping(_)) => as_node(Node::new(other)),
     }
 }
 

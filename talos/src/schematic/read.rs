@@ -177,9 +177,10 @@ fn free_form(node: &Node) -> Node {
     Node::new(match &node.value {
         Value::Scalar(scalar) => Value::Scalar(Scalar::raw(
             scalar.kind,
-            match scalar.kind {
-                Kind::Bool => scalar.text.to_ascii_lowercase(),
-                _ => shortest(scalar).unwrap_or_else(|| scalar.text.clone()),
+            if scalar.kind == Kind::Bool {
+                scalar.text.to_ascii_lowercase()
+            } else {
+                shortest(scalar).unwrap_or_else(|| scalar.text.clone())
             },
         )),
         Value::Sequence(items) => Value::Sequence(items.iter().map(free_form).collect()),

@@ -44,10 +44,8 @@ pub(super) fn check(kind: &str, scope: &mut Scope<'_>) {
                 scope.error(&path, "maxPoolPercent must be between 0 and 100");
             }
         }
-        "FilesystemTrimConfig" => {
-            if duration(scope.root, &["interval"]) < 0 {
-                scope.error(&["interval"], "interval cannot be negative");
-            }
+        "FilesystemTrimConfig" if duration(scope.root, &["interval"]) < 0 => {
+            scope.error(&["interval"], "interval cannot be negative");
         }
         "FilesystemScrubConfig" => scrub(scope, &["interval"]),
         _ => {}
@@ -116,11 +114,7 @@ fn provisioning(scope: &mut Scope<'_>, need: Need, sized: Sized) {
                 count: high,
                 negative: false,
             }),
-        ) => {
-            if low > high {
-                scope.error(&at, "min size is greater than max size");
-            }
-        }
+        ) if low > high => scope.error(&at, "min size is greater than max size"),
         (None, None) if need == Need::Required => {
             scope.error(&at, "min size or max size is required");
         }
@@ -256,7 +250,8 @@ fn filesystem(scope: &mut Scope<'_>) {
     } else {
         written
     };
-    if !["xfs", "ext4"].contains(&kind) && !(scope.since_14() && kind == "btrfs") {
+    let supported = matches!(kind, "xfs" | "ext4") || (kind == "btrfs" && scope.since_14());
+    if !supported {
         scope.error(&path, format!("unsupported filesystem type: {kind}"));
     } else if scope.is_true(&["filesystem", "projectQuotaSupport"]) && kind != "xfs" {
         let reason = "project quota support is only available for xfs filesystem";
