@@ -158,28 +158,24 @@ fn blank_value(node: &mut Node, kind: &Type, replacement: &str, sweep: &mut Swee
     if text.is_empty() {
         return;
     }
-    let blanked = match kind {
-        Type::Leaf(Leaf::Url) => {
-            let (blanked, token) = without_token(text, replacement);
-            if let Some(token) = token {
-                sweep.learn(&token);
-            }
-            blanked
+    let blanked = if *kind == Type::Leaf(Leaf::Url) {
+        let (blanked, token) = without_token(text, replacement);
+        if let Some(token) = token {
+            sweep.learn(&token);
         }
-        Type::Leaf(Leaf::Base64) => {
-            sweep.learn(text);
-            if let Ok(decoded) = STANDARD.decode(text) {
-                sweep.learn(&String::from_utf8_lossy(&decoded));
-            }
-            match replacement {
-                REDACTED => REDACTED.to_owned(),
-                other => STANDARD.encode(other),
-            }
+        blanked
+    } else if *kind == Type::Leaf(Leaf::Base64) {
+        sweep.learn(text);
+        if let Ok(decoded) = STANDARD.decode(text) {
+            sweep.learn(&String::from_utf8_lossy(&decoded));
         }
-        _ => {
-            sweep.learn(text);
-            replacement.to_owned()
+        match replacement {
+            REDACTED => REDACTED.to_owned(),
+            other => STANDARD.encode(other),
         }
+    } else {
+        sweep.learn(text);
+        replacement.to_owned()
     };
     node.value = Value::Scalar(Scalar::text(blanked));
 }

@@ -281,11 +281,11 @@ impl Delete {
 }
 
 /// A type without the pointers before it.
-fn through(kind: &Type) -> &Type {
-    match kind {
-        Type::Pointer(inner) => through(inner),
-        other => other,
+fn through(mut kind: &Type) -> &Type {
+    while let Type::Pointer(inner) = kind {
+        kind = inner;
     }
+    kind
 }
 
 /// Whether a list item can be named by a key of this type: the machinery compares texts only.
