@@ -365,6 +365,7 @@ fn float_text(float: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per type of the protocol")]
 fn read(rest: &mut &[u8], ty: &Ty) -> Result<Val, String> {
     let first = *rest.first().ok_or("the bytes end early")?;
     let marker = Marker::from_u8(first);
