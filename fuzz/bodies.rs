@@ -51,7 +51,7 @@ fn round_trip(value: &Value, ty: &Type) {
 }
 
 /// Bytes from a host.
-pub fn msgpack(data: &[u8]) {
+pub(crate) fn msgpack(data: &[u8]) {
     let (ty, bytes) = split(data);
     if let Ok(value) = decode(bytes, &ty) {
         round_trip(&value, &ty);
@@ -59,7 +59,7 @@ pub fn msgpack(data: &[u8]) {
 }
 
 /// The text of a state.
-pub fn state(data: &[u8]) {
+pub(crate) fn state(data: &[u8]) {
     let (ty, text) = split(data);
     if let Ok(value) = decode_json(text, &ty) {
         round_trip(&value, &ty);
@@ -67,7 +67,7 @@ pub fn state(data: &[u8]) {
 }
 
 /// A stored state of some version, and the upgrade that a host asks for.
-pub fn upgrade(data: &[u8]) {
+pub(crate) fn upgrade(data: &[u8]) {
     let (version, json) = data
         .split_first()
         .map_or((0, data), |(first, rest)| (i64::from(*first) - 2, rest));

@@ -39,7 +39,10 @@ fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Va
         };
     }
     match (a.shape(), &a.same_if, prior) {
-        (Shape::Nested(Nesting::Set, inner), _, Some(before)) => set_of(inner, config, before),
+        // Blocks in sets must be as configured, to the letter: the host has no state's block to compare with.
+        (Shape::Nested(Nesting::Set, inner), _, Some(before)) if a.items.is_none() => {
+            set_of(inner, config, before)
+        }
         (Shape::Nested(nesting, inner), ..) => {
             over_objects(*nesting, config, prior, &|config, prior| {
                 Value::Object(propose(inner, config, prior))

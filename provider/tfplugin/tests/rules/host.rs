@@ -365,6 +365,7 @@ fn float_text(float: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per type of the protocol")]
 fn read(rest: &mut &[u8], ty: &Ty) -> Result<Val, String> {
     let first = *rest.first().ok_or("the bytes end early")?;
     let marker = Marker::from_u8(first);
@@ -435,19 +436,21 @@ fn read(rest: &mut &[u8], ty: &Ty) -> Result<Val, String> {
                 Err(wrong("missing attributes"))
             }
         }
-        Ty::Dynamic => {
-            decode::read_array_len(rest)
-                .ok()
-                .filter(|n| *n == 2)
-                .ok_or_else(|| wrong("no pair"))?;
-            let len = decode::read_bin_len(rest).map_err(|_| wrong("no type"))? as usize;
-            let (expression, after) = rest.split_at(len);
-            *rest = after;
-            let ty = Ty::from_json(&serde_json::from_slice(expression).unwrap());
-            let value = read(rest, &ty)?;
-            Ok(Val::Dynamic(Box::new((ty, value))))
-        }
+        Ty::Dynamic => dynamic(rest),
     }
+}
+
+fn dynamic(rest: &mut &[u8]) -> Result<Val, String> {
+    decode::read_array_len(rest)
+        .ok()
+        .filter(|n| *n == 2)
+        .ok_or_else(|| "no pair".to_owned())?;
+    let len = decode::read_bin_len(rest).map_err(|_| "no type".to_owned())? as usize;
+    let (expression, after) = rest.split_at(len);
+    *rest = after;
+    let ty = Ty::from_json(&serde_json::from_slice(expression).unwrap());
+    let value = read(rest, &ty)?;
+    Ok(Val::Dynamic(Box::new((ty, value))))
 }
 
 fn elements(rest: &mut &[u8], e: &Ty) -> Result<Vec<Val>, String> {

@@ -73,7 +73,15 @@ fn planned_attribute(a: &Attr, values: &[Val; 3]) -> Vec<String> {
                     cs.len()
                 )
             });
-            let fits = |c: &Val, n: &Val| plan_breaches(inner, &Val::Null, c, n).is_empty();
+            // Of a set attribute the host checks the number; an element may also keep the way that one in the state was written.
+            let states: &[Val] = match prior {
+                Val::Set(ps) if !a.block => ps,
+                _ => &[],
+            };
+            let fits = |c: &Val, n: &Val| {
+                let from = |p: &Val| plan_breaches(inner, p, c, n).is_empty();
+                from(&Val::Null) || states.iter().any(from)
+            };
             found.extend(uncorrelated(cs, ns, fits));
             found
         }
