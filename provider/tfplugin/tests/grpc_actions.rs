@@ -9,7 +9,7 @@ mod toy;
 
 use std::time::{Duration, Instant};
 
-use host::{Host, json, msgpack, told};
+use host::{Host, json, msgpack, told, unnamed};
 use metal_proto::tfplugin6 as pb;
 use pb::invoke_action::event::Type as Event;
 use serde_json::{Value as Json, json as js};
@@ -127,9 +127,9 @@ async fn configurations_are_checked_as_they_become_known() {
     assert!(refused.contains("Invalid attribute value"), "{refused}");
     let (_, refused) = invoke(h, &js!({ "name": "B" })).await;
     assert!(refused.contains("Invalid attribute value"), "{refused}");
-    let unknown = [&[0x81, 0xa4][..], b"name", &[0xd4, 0, 0]].concat();
-    assert_eq!(plan(h, Some(msgpack(&unknown))).await, "");
-    let (_, refused) = rest(started(h, Some(msgpack(&unknown))).await).await;
+    let unknown = unnamed(&["key_wo", "mode", "steps", "timeouts"]);
+    assert_eq!(plan(h, Some(unknown.clone())).await, "");
+    let (_, refused) = rest(started(h, Some(unknown)).await).await;
     assert!(
         refused.starts_with("error: Configuration is not known: `name` is unknown"),
         "{refused}"

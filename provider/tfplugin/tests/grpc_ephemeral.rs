@@ -9,12 +9,15 @@ mod toy;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use host::{Host, holds, json, msgpack, told};
+use host::{Host, holds, json, msgpack, told, unnamed};
 use metal_proto::tfplugin6 as pb;
 use serde_json::{Value as Json, json as js};
 
 type Opening = pb::open_ephemeral_resource::Response;
 type Renewal = pb::renew_ephemeral_resource::Response;
+
+/// The attributes of a ticket besides its name.
+const OTHERS: [&str; 5] = ["length", "mode", "renew_every", "timeouts", "token"];
 
 async fn open(host: &mut Host, config: &Json) -> Opening {
     let request = pb::open_ephemeral_resource::Request {
@@ -105,8 +108,8 @@ async fn configurations_are_checked() {
     let nobody = validate(h, json(&js!({ "name": "nobody" }))).await;
     assert!(nobody.starts_with("error: Ticket for nobody"), "{nobody}");
     // {"name": unknown} is no mistake before it is known.
-    let unknown = [&[0x81, 0xa4][..], b"name", &[0xd4, 0, 0]].concat();
-    assert_eq!(validate(h, Some(msgpack(&unknown))).await, "");
+    let unknown = unnamed(&OTHERS);
+    assert_eq!(validate(h, Some(unknown)).await, "");
 }
 
 #[tokio::test]
@@ -221,10 +224,10 @@ async fn hostile_requests_are_messages() {
         assert!(text.starts_with("error: Message cannot be read"), "{text}");
     }
     // A host that opens too early.
-    let unknown = [&[0x81, 0xa4][..], b"name", &[0xd4, 0, 0]].concat();
+    let unknown = unnamed(&OTHERS);
     let request = pb::open_ephemeral_resource::Request {
         type_name: "toy_ticket".into(),
-        config: Some(msgpack(&unknown)),
+        config: Some(unknown),
         client_capabilities: None,
     };
     let answer = h.provider.open_ephemeral_resource(request).await.unwrap();

@@ -146,7 +146,7 @@ async fn null_and_unknown_are_the_engines() {
     );
     let number = dynamic("\"number\"", &[1]);
     assert_eq!(
-        call(h, "describe", &[number.clone()]).await,
+        call(h, "describe", std::slice::from_ref(&number)).await,
         Ok(text("\"number\""))
     );
     let open = dynamic("[\"list\",\"bool\"]", &[0x91, 0xd4, 0, 0]);

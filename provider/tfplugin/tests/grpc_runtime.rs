@@ -8,7 +8,7 @@ mod host;
 mod toy;
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use host::{Host, client, connect, json, msgpack, told};
 use metal_proto::plugin::Empty;
@@ -135,17 +135,29 @@ fn a_host_of_protocol_5_is_refused_in_words_that_it_shows() {
     assert_eq!(offered("x").0, Some(1));
 }
 
+/// A process that ends with the test, however that ends.
+struct Debugged(Child);
+
+impl Drop for Debugged {
+    fn drop(&mut self) {
+        // Ended already where the test passed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Many hosts at the same time, and none of them ends it.
 #[tokio::test]
 async fn a_debugged_provider_serves_many() {
-    let mut toy = Command::new(toy::binary())
+    let toy = Command::new(toy::binary())
         .arg("-debug")
         .env("TF_LOG_PROVIDER_TOY", "INFO")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut out = BufReader::new(toy.stdout.take().unwrap());
+    let mut toy = Debugged(toy);
+    let mut out = BufReader::new(toy.0.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("TF_REATTACH_PROVIDERS=") {
         line.clear();
@@ -158,7 +170,7 @@ async fn a_debugged_provider_serves_many() {
         (&toy_at["ProtocolVersion"], &toy_at["Test"]),
         (&6.into(), &true.into())
     );
-    assert_eq!(toy_at["Pid"], toy.id());
+    assert_eq!(toy_at["Pid"], toy.0.id());
     let socket = toy_at["Addr"]["String"].as_str().unwrap();
 
     let channels = [
@@ -172,12 +184,22 @@ async fn a_debugged_provider_serves_many() {
     };
     // One host calls, the other asks to stop: what runs ends, what comes later runs.
     let asked = pb::stop_provider::Request {};
+    let mut log = BufReader::new(toy.0.stderr.take().unwrap());
     let (answer, stopped) = tokio::join!(one.call_function(slow()), async {
-        two.get_metadata(pb::get_metadata::Request {})
-            .await
-            .unwrap();
-        two.stop_provider(asked).await
+        let begun = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            while !line.contains("slow call begun") {
+                line.clear();
+                assert_ne!(log.read_line(&mut line).unwrap(), 0);
+            }
+            log
+        });
+        let log = begun.await.unwrap();
+        let stopped = two.stop_provider(asked).await;
+        // Nobody may read what is logged later, but somebody must be able to.
+        (stopped, log)
     });
+    let (stopped, _log) = stopped;
     stopped.unwrap();
     let said = answer.unwrap().into_inner().error.unwrap().text;
     assert!(said.starts_with("Operation cancelled"), "{said}");
@@ -198,10 +220,10 @@ async fn a_debugged_provider_serves_many() {
         assert_eq!(answer.result.unwrap().msgpack, [1]);
     }
     let pressed = Command::new("kill")
-        .args(["-INT", &toy.id().to_string()])
+        .args(["-INT", &toy.0.id().to_string()])
         .status();
     assert!(pressed.unwrap().success());
-    assert!(toy.wait().unwrap().success());
+    assert!(toy.0.wait().unwrap().success());
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert_eq!(rest.trim(), "");

@@ -13,8 +13,6 @@ use tfplugin::{
     async_trait, choices, duration, model,
 };
 
-use super::Directory;
-
 choices! {
     /// How a ticket behaves.
     enum Mode {

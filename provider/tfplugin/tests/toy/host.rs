@@ -143,6 +143,23 @@ pub(crate) fn msgpack(bytes: &[u8]) -> pb::DynamicValue {
     }
 }
 
+/// An object with an unknown `name` and null in its other attributes.
+pub(crate) fn unnamed(others: &[&str]) -> pb::DynamicValue {
+    let short = |base: usize, n: usize| u8::try_from(base + n).unwrap();
+    let mut bytes = vec![short(0x80, others.len() + 1)];
+    for name in std::iter::once(&"name").chain(others) {
+        bytes.push(short(0xa0, name.len()));
+        bytes.extend(name.as_bytes());
+        let value: &[u8] = if *name == "name" {
+            &[0xd4, 0, 0]
+        } else {
+            &[0xc0]
+        };
+        bytes.extend(value);
+    }
+    msgpack(&bytes)
+}
+
 /// Summaries and details, one a line.
 pub(crate) fn told(diagnostics: &[pb::Diagnostic]) -> String {
     let one = |d: &pb::Diagnostic| {
