@@ -55,12 +55,13 @@ fn agrees(dump: &str, ours: &Type, structures: &mut Vec<(String, usize)>) -> boo
         structures.push((name.to_owned(), *index));
         return true;
     }
-    let bits = |signed: bool, bits: u32| match ours {
-        Type::Int(low, high) if signed => {
-            *low == -(1 << (bits - 1)) && *high == (1 << (bits - 1)) - 1
-        }
-        Type::Int(low, high) => *low == 0 && *high == (1 << bits) - 1,
-        _ => false,
+    let bits = |signed: bool, bits: u32| {
+        let bounds = if signed {
+            (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        } else {
+            (0, (1 << bits) - 1)
+        };
+        matches!(ours, Type::Int(low, high) if (*low, *high) == bounds)
     };
     match dump {
         "string" => matches!(ours, Type::Text | Type::Leaf(Leaf::Manifest)),
