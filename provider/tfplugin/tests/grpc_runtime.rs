@@ -7,7 +7,7 @@
 mod host;
 mod toy;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
 use host::{Host, client, connect, json, msgpack, told};
@@ -146,6 +146,16 @@ impl Drop for Debugged {
     }
 }
 
+/// Reads to the first line that holds the text.
+fn until(text: &str, from: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert_ne!(from.read_line(&mut line).unwrap(), 0, "{text}");
+    }
+    line
+}
+
 /// Many hosts at the same time, and none of them ends it.
 #[tokio::test]
 async fn a_debugged_provider_serves_many() {
@@ -158,11 +168,7 @@ async fn a_debugged_provider_serves_many() {
         .unwrap();
     let mut toy = Debugged(toy);
     let mut out = BufReader::new(toy.0.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("TF_REATTACH_PROVIDERS=") {
-        line.clear();
-        assert_ne!(out.read_line(&mut line).unwrap(), 0);
-    }
+    let line = until("TF_REATTACH_PROVIDERS=", &mut out);
     let export = line.trim().strip_prefix("TF_REATTACH_PROVIDERS='").unwrap();
     let attach: Json = serde_json::from_str(export.trim_end_matches('\'')).unwrap();
     let toy_at = &attach["example.com/test/toy"];
@@ -187,11 +193,7 @@ async fn a_debugged_provider_serves_many() {
     let mut log = BufReader::new(toy.0.stderr.take().unwrap());
     let (answer, stopped) = tokio::join!(one.call_function(slow()), async {
         let begun = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            while !line.contains("slow call begun") {
-                line.clear();
-                assert_ne!(log.read_line(&mut line).unwrap(), 0);
-            }
+            until("slow call begun", &mut log);
             log
         });
         let log = begun.await.unwrap();
