@@ -104,10 +104,10 @@ fn fields(value: Value) -> Option<BTreeMap<String, Value>> {
 
 /// A value with the type that it has by itself.
 fn dynamic(value: Value) -> Value {
-    match value {
-        Value::Null | Value::Unknown | Value::Dynamic(_) => value,
-        known => Value::Dynamic(Box::new((own_type(&known), known))),
+    if matches!(value, Value::Null | Value::Unknown | Value::Dynamic(_)) {
+        return value;
     }
+    Value::Dynamic(Box::new((own_type(&value), value)))
 }
 
 fn own_type(value: &Value) -> Type {

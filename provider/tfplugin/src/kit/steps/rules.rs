@@ -75,9 +75,10 @@ fn planned_value(
         (Nesting::Map, Value::Map(cs), Value::Map(ps)) if cs.keys().eq(ps.keys()) => {
             for (key, c) in cs {
                 let at = at.clone().key(key);
-                let before = match prior {
-                    Value::Map(elements) => elements.get(key),
-                    _ => None,
+                let before = if let Value::Map(elements) = prior {
+                    elements.get(key)
+                } else {
+                    None
                 };
                 element(inner, c, before, &ps[key], &at)?;
             }
