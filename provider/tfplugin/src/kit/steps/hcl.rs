@@ -160,10 +160,10 @@ impl Scope {
             }
             Expression::Parenthesis(inner) => self.evaluate(inner.inner()),
             Expression::UnaryOp(op) if *op.operator.value() == UnaryOperator::Neg => {
-                if let Value::Number(n) = self.evaluate(&op.expr)? {
-                    number(&format!("-{n}").replace("--", ""))
-                } else {
-                    Err("only a number can be negated".to_owned())
+                let value = self.evaluate(&op.expr)?;
+                match value.as_number() {
+                    Some(n) => number(&format!("-{n}").replace("--", "")),
+                    None => Err("only a number can be negated".to_owned()),
                 }
             }
             Expression::Traversal(traversal) => self.traversal(traversal),
