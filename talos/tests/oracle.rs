@@ -5,7 +5,10 @@
 #![expect(clippy::print_stdout, reason = "a skip is said aloud")]
 
 mod cases;
-#[expect(dead_code, reason = "the comparison with the committed answers is machinery.rs's")]
+#[expect(
+    dead_code,
+    reason = "the comparison with the committed answers is machinery.rs's"
+)]
 mod corpus;
 #[path = "corpus/random.rs"]
 mod random;

@@ -85,8 +85,10 @@ impl fmt::Display for Report {
 /// `dir` cannot be made.
 pub fn prepare(dir: &Path, modules: &Path) -> io::Result<Report> {
     std::fs::create_dir_all(dir)?;
-    let mut report = Report::default();
-    report.found = on_path();
+    let mut report = Report {
+        found: on_path(),
+        ..Report::default()
+    };
     let here: Vec<Engine> = report.found.iter().map(|f| f.engine.clone()).collect();
     let wheels = WHEELS.iter().filter(|w| !same_release(&here, w.terraform));
     let (from_pypi, from_go) = std::thread::scope(|scope| {

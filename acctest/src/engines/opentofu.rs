@@ -80,9 +80,8 @@ fn fresh(dir: &Path, module: &Path, binary: &Path) -> Result<(), String> {
             "-trimpath",
             "-modcacherw",
             "-buildvcs=false",
-            "-ldflags",
         ])
-        .arg("-s -w -X github.com/opentofu/opentofu/version.dev=no")
+        .arg("-ldflags=-s -w -X github.com/opentofu/opentofu/version.dev=no")
         .arg("-o")
         .arg(binary)
         .arg("tool")
