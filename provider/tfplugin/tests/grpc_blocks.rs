@@ -142,9 +142,15 @@ async fn the_same_in_other_words_is_no_change() {
     other["nets"] = json!(["2001:db8::/32", "10.0.0.0/8"]);
     other["stand"]["net"] = "2001:db8::/48".into();
     other["shelf"][0]["item"] =
-        json!([{ "label": "b" }, { "label": "a", "size": "1024MiB", "count": 1 }]);
+        json!([{ "label": "b" }, { "label": "a", "size": "1GiB", "count": 1 }]);
     let planned = host.plan(RACK, &made, &other).await;
     assert_eq!(planned.state, made.state);
+    // Blocks in sets are compared to the letter.
+    other["shelf"][0]["item"][1]["size"] = "1024MiB".into();
+    let planned = host.plan(RACK, &made, &other).await;
+    let sizes = &planned.state["shelf"][0]["item"];
+    assert_eq!(sizes[0]["size"], "1024MiB");
+    other["shelf"][0]["item"][1]["size"] = "1GiB".into();
     // One element of a set that means another net: the set is the configuration's as a whole, as the host wants it.
     other["nets"] = json!(["2001:db8::/32", "10.1.0.0/16"]);
     let planned = host.plan(RACK, &made, &other).await;
@@ -153,10 +159,11 @@ async fn the_same_in_other_words_is_no_change() {
         json!(["10.1.0.0/16", "2001:db8::/32"])
     );
     assert_eq!(planned.state["keep"], "90m");
-    // Objects of a set are matched: the one that means the same keeps its words.
+    // A set's blocks are the configuration's, beside one that changes, too.
     other["shelf"][0]["item"] = json!([{ "label": "c" }, { "label": "a", "size": "1024MiB" }]);
     let planned = host.plan(RACK, &made, &other).await;
-    let items = json!([{ "label": "a", "count": 1, "size": "1GiB" }, { "label": "c", "count": 1 }]);
+    let items =
+        json!([{ "label": "a", "count": 1, "size": "1024MiB" }, { "label": "c", "count": 1 }]);
     assert_eq!(set(planned.state["shelf"][0]["item"].clone()), items);
 }
 

@@ -39,7 +39,8 @@ fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Va
         };
     }
     match (a.shape(), &a.same_if, prior) {
-        // Blocks in sets must be as configured, to the letter: the host has no state's block to compare with.
+        // Blocks in sets are as configured, to the letter: one that is unknown in part now could not keep the state's words when the
+        // host plans again at apply, for it may turn out to mean the same only then.
         (Shape::Nested(Nesting::Set, inner), _, Some(before)) if a.items.is_none() => {
             set_of(inner, config, before)
         }

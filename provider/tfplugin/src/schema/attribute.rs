@@ -226,6 +226,7 @@ impl Attribute {
 
     /// Where `same(state, configuration)`, the plan keeps the state's way of writing the value. For known values only; see
     /// [`same`](crate::schema::same). In a collection every element must be the same as its partner.
+    /// The blocks of a set are always planned as they are configured.
     #[must_use]
     pub fn same_if(
         mut self,

@@ -73,9 +73,10 @@ fn planned_attribute(a: &Attr, values: &[Val; 3]) -> Vec<String> {
                     cs.len()
                 )
             });
-            // Of a set attribute the host checks the number; an element may also keep the way that one in the state was written.
+            // An element may keep the way that one in the state was written, in blocks, too: nine engines take such plans (the story
+            // `the_same_in_other_words`).
             let states: &[Val] = match prior {
-                Val::Set(ps) if !a.block => ps,
+                Val::Set(ps) => ps,
                 _ => &[],
             };
             let fits = |c: &Val, n: &Val| {
