@@ -2,7 +2,7 @@
 //! and an emitter in the block style of the library that Talos uses.
 //!
 //! Promises: duplicate keys are an error; parsing never panics; `parse(emit(tree)) == tree`, where equality does not
-//! look at lines. Not here: what a key means (see [`crate::schema`]), comments (they are dropped).
+//! look at lines. Not here: what a key means (see `schema`), comments (they are dropped).
 
 mod emit;
 mod natural;
