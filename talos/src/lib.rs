@@ -17,7 +17,7 @@
 //! * The classes of [`diff`] follow Talos's own check up to 1.13; from 1.14 on Talos never reboots by itself, and a
 //!   change of class `reboot` waits for the next boot.
 //! * [`disks::wiped`] decides the expressions that are common; what it cannot decide counts as overwritten.
-//! * The limits and disks of [`platform`] are the clouds' own words of 2026, not measurements.
+//! * The limits, disks and MTUs of [`platform`] are remembered, neither looked up again nor tried on the clouds.
 
 #[cfg(feature = "client")]
 pub mod client;

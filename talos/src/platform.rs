@@ -1,7 +1,7 @@
 //! Where Talos finds its config on machines that bootd does not boot, and what fits there.
 //!
-//! Promises: what is returned is what the cloud's API takes, in its encoding; a config that is too large is an error
-//! that says by how much, before a machine is made. Not here: making the machine.
+//! Promises: a config that is too large for the table below is an error that says by how much, before a machine is made; what fits is
+//! returned in the table's encoding. The table was not tried on the clouds. Not here: making the machine.
 
 use std::fmt;
 
