@@ -79,6 +79,7 @@ impl Host {
         config: &Json,
     ) -> Known {
         let request = pb::plan_resource_change::Request {
+            provider_meta: None,
             type_name: kind.to_owned(),
             prior_state: pack(&before.state),
             proposed_new_state: pack(config),
@@ -108,6 +109,7 @@ impl Host {
         config: &Json,
     ) -> Known {
         let request = pb::apply_resource_change::Request {
+            provider_meta: None,
             type_name: kind.to_owned(),
             prior_state: pack(&before.state),
             planned_state: pack(&planned.state),
@@ -138,6 +140,7 @@ impl Host {
     /// Refreshes.
     pub(crate) async fn refresh(&mut self, can: Can, kind: &str, before: &Known) -> Known {
         let request = pb::read_resource::Request {
+            provider_meta: None,
             type_name: kind.to_owned(),
             current_state: pack(&before.state),
             private: before.private.clone(),

@@ -309,6 +309,7 @@ impl Link {
     pub(super) async fn look_up(&mut self, name: &str, config: &Object) -> Result<Object, String> {
         let ty = self.data_source(name)?.ty();
         let request = pb::read_data_source::Request {
+            provider_meta: None,
             type_name: name.to_owned(),
             config: message(Some(config), &ty)?,
             client_capabilities: capabilities(),
