@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tfplugin::{Context, Diagnostic, Interrupt};
+use tfplugin::{Context, Diagnostic, Failed, Interrupt, Saved};
 
 use crate::api::{Progress, Subject};
 use crate::client::{CallError, Client};
@@ -63,6 +63,18 @@ pub(crate) async fn call<T>(
     tokio::select! {
         done = work => done.map_err(|e| diag::call(what, &e)),
         why = cx.interrupted() => Err(interrupted(cx, client, what, "the request was sent", why)),
+    }
+}
+
+/// What a read answers: what bootd has, or nothing where it has forgotten it. An unreachable bootd is an error, never "gone".
+pub(crate) fn found<T: Into<Saved>>(
+    what: &str,
+    read: Result<T, CallError>,
+) -> Result<Option<Saved>, Failed> {
+    match read {
+        Ok(model) => Ok(Some(model.into())),
+        Err(CallError::Gone) => Ok(None),
+        Err(e) => Err(diag::call(what, &e).into()),
     }
 }
 

@@ -407,8 +407,7 @@ impl Api {
                     }
                     claim.hold = Hold::Releasing;
                     claim.config = ConfigState::Absent;
-                    m.goal = Goal::Pool;
-                    m.goal_at = now();
+                    m.want(Goal::Pool, now());
                 }
             })
             .await?;

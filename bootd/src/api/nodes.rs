@@ -353,8 +353,7 @@ impl Api {
                 let wanted = Goal::Run(claim.id.clone());
                 if m.goal != wanted || matches!(m.phase, Phase::Failed(_)) {
                     journal.line("api", format!("{id} is to run here"));
-                    m.goal = wanted;
-                    m.goal_at = now();
+                    m.want(wanted, now());
                 }
             })
             .await?;

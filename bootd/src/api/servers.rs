@@ -189,8 +189,7 @@ impl Api {
         self.store
             .change(&id, |record, journal| {
                 if record.machine.goal != Goal::Retire {
-                    record.machine.goal = Goal::Retire;
-                    record.machine.goal_at = now();
+                    record.machine.want(Goal::Retire, now());
                     journal.line("api", "to be turned off and forgotten");
                 }
             })
@@ -230,7 +229,7 @@ impl Api {
         }
         self.store
             .change(&id, |record, journal| {
-                record.machine.goal_at = now();
+                record.machine.want_again(now());
                 journal.line("api", "another try was asked for");
             })
             .await?;
@@ -392,8 +391,7 @@ fn apply(record: &mut Record, config: &pb::ServerConfig) -> bool {
     record.boot_args.clone_from(&config.boot_args);
     let again = matches!(m.phase, Phase::Failed(Step::Inspect));
     if again || m.goal == Goal::Retire {
-        m.goal = Goal::Pool;
-        m.goal_at = now();
+        m.want(Goal::Pool, now());
     }
     before != (m.admission, m.control) || again
 }

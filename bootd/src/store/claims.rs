@@ -101,7 +101,7 @@ impl Store {
                 }
                 None => {
                     m.claim = Some(claim);
-                    m.goal_at = now();
+                    m.want_again(now());
                     let generation = generation(db, &config.name).await? + 1;
                     sqlx::query(
                         "INSERT INTO slots (name, generation, machine) VALUES (?, ?, ?) \

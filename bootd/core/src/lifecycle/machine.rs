@@ -1,6 +1,7 @@
 //! All that `decide` needs to know of a machine, as plain data.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -344,6 +345,18 @@ impl Machine {
             contests: 0,
             dirty: false,
         }
+    }
+
+    /// Sets what is wanted, from now on.
+    pub fn want(&mut self, goal: Goal, now: Timestamp) {
+        self.goal = goal;
+        self.want_again(now);
+    }
+
+    /// Wants the same once more. A wish is always newer than the phase that it meets: a clock that stands still or was set back
+    /// must not turn a person's word into one that came before the failure.
+    pub fn want_again(&mut self, now: Timestamp) {
+        self.goal_at = now.max(self.since + Duration::from_millis(1));
     }
 
     /// The report of this epoch.

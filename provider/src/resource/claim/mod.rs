@@ -89,11 +89,7 @@ impl Resource for Claims {
     async fn read(&self, _: &Context, state: &Object) -> Result<Option<Saved>, Failed> {
         let client = self.0.client()?;
         let prior: Claim = state.model();
-        match api::read_claim(&client, &prior).await {
-            Ok(claim) => Ok(Some(claim.into())),
-            Err(CallError::Gone) => Ok(None),
-            Err(e) => Err(diag::call(&what(&prior), &e).into()),
-        }
+        site::found(&what(&prior), api::read_claim(&client, &prior).await)
     }
 
     async fn delete(&self, cx: &Context, state: &Object) -> Result<(), Failed> {

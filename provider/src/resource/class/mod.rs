@@ -10,7 +10,6 @@ use tfplugin::{
 };
 
 use crate::api;
-use crate::client::CallError;
 use crate::diag;
 use crate::memory::ClassPlan;
 use crate::site::{self, Site};
@@ -79,11 +78,10 @@ impl Resource for Classes {
         let client = self.0.client()?;
         let prior: Class = state.model();
         let id = prior.id.known().cloned().unwrap_or_default();
-        match api::read_class(&client, &id, &prior).await {
-            Ok(class) => Ok(Some(class.into())),
-            Err(CallError::Gone) => Ok(None),
-            Err(e) => Err(diag::call(&format!("server class {id}"), &e).into()),
-        }
+        site::found(
+            &format!("server class {id}"),
+            api::read_class(&client, &id, &prior).await,
+        )
     }
 
     async fn delete(&self, cx: &Context, state: &Object) -> Result<(), Failed> {

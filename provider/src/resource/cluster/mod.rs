@@ -12,7 +12,6 @@ use tfplugin::{
 };
 
 use crate::api::{self, Subject};
-use crate::client::CallError;
 use crate::diag;
 use crate::resource::facts;
 use crate::site::{self, Site};
@@ -88,11 +87,7 @@ impl Resource for Clusters {
     async fn read(&self, _: &Context, state: &Object) -> Result<Option<Saved>, Failed> {
         let client = self.0.client()?;
         let prior: Cluster = state.model();
-        match api::read_cluster(&client, &prior).await {
-            Ok(cluster) => Ok(Some(cluster.into())),
-            Err(CallError::Gone) => Ok(None),
-            Err(e) => Err(diag::call(&what(&prior), &e).into()),
-        }
+        site::found(&what(&prior), api::read_cluster(&client, &prior).await)
     }
 
     async fn delete(&self, cx: &Context, state: &Object) -> Result<(), Failed> {

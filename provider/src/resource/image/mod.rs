@@ -12,7 +12,6 @@ use tfplugin::{
 };
 
 use crate::api::{self, Subject};
-use crate::client::CallError;
 use crate::diag;
 use crate::site::{self, Site};
 use schema::{Arch, Image};
@@ -86,11 +85,10 @@ impl Resource for Images {
         let client = self.0.client()?;
         let prior: Image = state.model();
         let id = prior.id.known().cloned().unwrap_or_default();
-        match api::read_image(&client, &id, &prior).await {
-            Ok(image) => Ok(Some(image.into())),
-            Err(CallError::Gone) => Ok(None),
-            Err(e) => Err(diag::call(&format!("image {id}"), &e).into()),
-        }
+        site::found(
+            &format!("image {id}"),
+            api::read_image(&client, &id, &prior).await,
+        )
     }
 
     async fn delete(&self, cx: &Context, state: &Object) -> Result<(), Failed> {

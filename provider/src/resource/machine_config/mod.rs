@@ -79,11 +79,7 @@ impl Resource for MachineConfigs {
     async fn read(&self, _: &Context, state: &Object) -> Result<Option<Saved>, Failed> {
         let client = self.0.client()?;
         let prior: MachineConfig = state.model();
-        match api::read_node(&client, &prior).await {
-            Ok(node) => Ok(Some(node.into())),
-            Err(CallError::Gone) => Ok(None),
-            Err(e) => Err(diag::call(&what(&prior), &e).into()),
-        }
+        site::found(&what(&prior), api::read_node(&client, &prior).await)
     }
 
     async fn update(&self, cx: &Context, change: &Change) -> Result<Saved, Failed> {

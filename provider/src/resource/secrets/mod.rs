@@ -10,7 +10,6 @@ use tfplugin::{
 };
 
 use crate::api;
-use crate::client::CallError;
 use crate::diag;
 use crate::site::{self, Site};
 use schema::Secrets;
@@ -80,11 +79,7 @@ impl Resource for SecretsRoom {
     async fn read(&self, _: &Context, state: &Object) -> Result<Option<Saved>, Failed> {
         let client = self.0.client()?;
         let prior: Secrets = state.model();
-        match api::read_secrets(&client, &prior).await {
-            Ok(secrets) => Ok(Some(secrets.into())),
-            Err(CallError::Gone) => Ok(None),
-            Err(e) => Err(diag::call(&what(&prior), &e).into()),
-        }
+        site::found(&what(&prior), api::read_secrets(&client, &prior).await)
     }
 
     async fn delete(&self, cx: &Context, state: &Object) -> Result<(), Failed> {

@@ -11,7 +11,6 @@ use tfplugin::{
 };
 
 use crate::api::{self, Subject};
-use crate::client::CallError;
 use crate::ids::{self, KnownBy};
 use crate::site::{self, Site};
 use crate::{diag, password};
@@ -82,11 +81,10 @@ impl Resource for Servers {
         let client = self.0.client()?;
         let prior: Server = state.model();
         let id = prior.id.known().cloned().unwrap_or_default();
-        match api::read_server(&client, &id, &prior).await {
-            Ok(server) => Ok(Some(server.into())),
-            Err(CallError::Gone) => Ok(None),
-            Err(e) => Err(diag::call(&format!("server {id}"), &e).into()),
-        }
+        site::found(
+            &format!("server {id}"),
+            api::read_server(&client, &id, &prior).await,
+        )
     }
 
     async fn delete(&self, cx: &Context, state: &Object) -> Result<(), Failed> {

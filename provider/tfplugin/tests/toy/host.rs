@@ -97,6 +97,23 @@ impl Host {
         }
     }
 
+    /// Waits until the process, started with a pipe for its log, has logged these words.
+    pub(crate) async fn logged(&mut self, words: &'static str) {
+        let log = self.process.stderr.take().unwrap();
+        let read = move || {
+            let mut lines = BufReader::new(log);
+            let mut line = String::new();
+            while !line.contains(words) {
+                line.clear();
+                let read = lines.read_line(&mut line).unwrap();
+                assert_ne!(read, 0, "the process ended too early");
+            }
+            lines.into_inner()
+        };
+        // Kept open: whoever logs into a closed pipe fails.
+        self.process.stderr = Some(tokio::task::spawn_blocking(read).await.unwrap());
+    }
+
     /// Waits for the end of the process: its exit code and its log.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut log = String::new();

@@ -179,6 +179,16 @@ fn a_machine_leaves_clean_only_if_every_fixed_disk_is_blank() {
     assert!(!leaves_dirty(&m));
 }
 
+#[test]
+fn a_wish_is_newer_than_the_failure_it_meets_whatever_the_clock_says() {
+    for now in [Timestamp(0), T0, later(10)] {
+        let mut m = machine(Phase::Failed(Step::Wipe), Goal::Pool);
+        m.want_again(now);
+        assert!(m.goal_at > m.since, "{now:?}");
+        assert_eq!(m.goal_at, now.max(Timestamp(m.since.0 + 1)));
+    }
+}
+
 /// What a machine that is forgotten with `on_destroy = power_off` does, by what its BMC said and when.
 #[test]
 fn forgetting_cuts_the_power_within_its_deadline() {

@@ -232,8 +232,7 @@ impl World {
     }
 
     fn want(&mut self, goal: Goal) {
-        self.m.goal = goal;
-        self.m.goal_at = self.now;
+        self.m.want(goal, self.now);
     }
 
     fn anything(&mut self, dice: &mut Dice) {
