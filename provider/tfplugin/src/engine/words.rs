@@ -102,7 +102,13 @@ fn reword_nested(inner: &[Attribute], own: Value, befores: &[&Value]) -> Value {
             let before: Vec<_> = befores.iter().flat_map(|b| b.elements()).cloned().collect();
             reworded(inner, es, &before)
         }
-        single => reword_element(inner, single, befores),
+        single @ (Value::Null
+        | Value::Unknown
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Object(_)
+        | Value::Dynamic(_)) => reword_element(inner, single, befores),
     }
 }
 

@@ -105,18 +105,19 @@ fn words(list: &Expression) -> Result<Vec<String>, String> {
     };
     let mut all = Vec::new();
     for element in elements.iter() {
-        match element {
-            Expression::Variable(name) => all.push(name.as_str().to_owned()),
-            Expression::Traversal(reference) => {
-                let (root, names) = names(reference)?;
-                let (address, of) = address(&root, &names);
-                if of < reference.operators.len() {
-                    return other();
-                }
-                all.push(address);
-            }
-            _ => return other(),
+        if let Expression::Variable(name) = element {
+            all.push(name.as_str().to_owned());
+            continue;
         }
+        let Expression::Traversal(reference) = element else {
+            return other();
+        };
+        let (root, names) = names(reference)?;
+        let (address, of) = address(&root, &names);
+        if of < reference.operators.len() {
+            return other();
+        }
+        all.push(address);
     }
     Ok(all)
 }

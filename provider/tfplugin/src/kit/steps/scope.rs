@@ -59,15 +59,17 @@ impl Scope {
 
     /// The same without what must not be stored. None where there is nothing of the kind.
     pub(super) fn public(&self) -> Option<Self> {
+        let is_secret = |address: &str| address.starts_with("ephemeral.");
+        if !self.values.keys().any(|address| is_secret(address)) {
+            return None;
+        }
         let mut scope = self.clone();
-        let mut secret = false;
         for (address, value) in &mut scope.values {
-            if address.starts_with("ephemeral.") {
+            if is_secret(address) {
                 *value = Value::Unknown;
-                secret = true;
             }
         }
-        secret.then_some(scope)
+        Some(scope)
     }
 
     /// The calls that evaluations wait for; they are not told again.
@@ -136,11 +138,12 @@ impl Scope {
         let arguments = call.args.iter().map(|a| self.evaluate(a));
         let mut arguments: Vec<_> = arguments.collect::<Result<_, _>>()?;
         if call.args.expand_final() {
-            match arguments.pop() {
-                Some(Value::Unknown) => return Ok(Value::Unknown),
-                Some(Value::List(es) | Value::Set(es)) => arguments.extend(es),
-                _ => return Err("only a list or a set can be expanded with `...`".to_owned()),
+            let last = arguments.pop().unwrap_or_default();
+            if last.is_unknown() {
+                return Ok(Value::Unknown);
             }
+            let all = elements(last);
+            arguments.extend(all.ok_or("only a list or a set can be expanded with `...`")?);
         }
         let namespace: Vec<_> = call.name.namespace.iter().map(|n| n.as_str()).collect();
         match (namespace.as_slice(), call.name.name.as_str()) {
@@ -150,11 +153,14 @@ impl Scope {
                 arguments,
             }),
             // What `for_each` needs of a list.
-            ([], "toset") if arguments.len() == 1 => match arguments.remove(0) {
-                Value::List(es) | Value::Set(es) => Ok(Value::set(es)),
-                Value::Unknown => Ok(Value::Unknown),
-                _ => Err("only a list can be made a set".to_owned()),
-            },
+            ([], "toset") if arguments.len() == 1 => {
+                let list = arguments.remove(0);
+                if list.is_unknown() {
+                    return Ok(list);
+                }
+                let all = elements(list).ok_or("only a list can be made a set")?;
+                Ok(Value::set(all))
+            }
             (_, name) => Err(only_on_engines(&format!("{name}(…)"))),
         }
     }
@@ -194,7 +200,7 @@ impl Scope {
     fn traversal(&self, traversal: &Traversal) -> Result<Value, String> {
         if let Expression::FuncCall(_) | Expression::Parenthesis(_) = &traversal.expr {
             let value = self.evaluate(&traversal.expr)?;
-            return self.into_value(value, &traversal.operators, "it");
+            return self.followed(value, &traversal.operators, "it");
         }
         let (root, names) = names(traversal)?;
         let (address, rest) = address(&root, &names);
@@ -204,11 +210,11 @@ impl Scope {
             _ => self.values.get(&address).cloned(),
         };
         let value = value.ok_or_else(|| format!("nothing is declared as `{address}`"))?;
-        self.into_value(value, &traversal.operators[rest..], &address)
+        self.followed(value, &traversal.operators[rest..], &address)
     }
 
     /// Follows a reference into a value.
-    fn into_value(
+    fn followed(
         &self,
         value: Value,
         operators: &[Decorated<TraversalOperator>],
@@ -225,22 +231,27 @@ impl Scope {
                 TraversalOperator::LegacyIndex(i) => i.value().to_string(),
                 TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
                     let rest = &operators[i + 1..];
-                    let each = |e: &Value| self.into_value(e.clone(), rest, name);
-                    return match &here {
-                        Value::Unknown => Ok(Value::Unknown),
-                        Value::List(es) | Value::Set(es) => es
-                            .iter()
-                            .map(each)
-                            .collect::<Result<_, _>>()
-                            .map(Value::List),
-                        _ => Err(format!("`*` needs a list, and `{name}` has none there")),
-                    };
+                    if here.is_unknown() {
+                        return Ok(here);
+                    }
+                    let all = elements(here)
+                        .ok_or_else(|| format!("`*` needs a list, and `{name}` has none there"))?;
+                    let each = all.into_iter().map(|e| self.followed(e, rest, name));
+                    return each.collect::<Result<_, _>>().map(Value::List);
                 }
             };
             here =
                 inside(&here, &step).ok_or_else(|| format!("there is no `{step}` in `{name}`"))?;
         }
         Ok(here)
+    }
+}
+
+fn elements(value: Value) -> Option<Vec<Value>> {
+    if let Value::List(es) | Value::Set(es) = value {
+        Some(es)
+    } else {
+        None
     }
 }
 

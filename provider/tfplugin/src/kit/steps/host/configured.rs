@@ -93,10 +93,11 @@ pub(super) async fn instances(
             key: None,
         }]),
         Repeat::Count(count) => {
-            let many = match public_value(link, scope, count).await? {
-                Value::Unknown => return Err(later("count")),
-                value => value.as_number().and_then(crate::Number::to_i64),
-            };
+            let many = public_value(link, scope, count).await?;
+            if many.is_unknown() {
+                return Err(later("count"));
+            }
+            let many = many.as_number().and_then(crate::Number::to_i64);
             let many = many.filter(|n| *n >= 0).ok_or_else(|| {
                 "Invalid count argument: the \"count\" value must be a whole number and not negative".to_owned()
             })?;
@@ -119,7 +120,12 @@ pub(super) async fn instances(
                     None => Err(wrong_keys()),
                 })
                 .collect(),
-            _ => Err(wrong_keys()),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::List(_)
+            | Value::Dynamic(_) => Err(wrong_keys()),
         },
     }
 }

@@ -74,10 +74,10 @@ impl Link {
         let result = done.result.unwrap_or_default();
         let value = msgpack::from_bytes(&result.msgpack, &signature.result)
             .map_err(|e| format!("\"{name}\" returned what does not fit its signature: {e}"))?;
-        Ok(match value {
-            Value::Dynamic(inner) => inner.1,
-            value => value,
-        })
+        if let Value::Dynamic(inner) = value {
+            return Ok(inner.1);
+        }
+        Ok(value)
     }
 
     /// Checks and opens; it stays open until [`Link::close`].
