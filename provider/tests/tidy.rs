@@ -109,14 +109,14 @@ fn literals(source: &str) -> Vec<Literal<'_>> {
 
 /// The literal that `rest` starts with, plain or raw, and its length with the quotes. An `r` that ends another word starts none.
 fn string(rest: &str, before: Option<u8>) -> Option<(&str, usize)> {
-    if rest.starts_with('"') {
+    if let Some(inside) = rest.strip_prefix('"') {
         let mut escaped = false;
-        let end = rest[1..].find(|c| {
+        let end = inside.find(|c| {
             let ends = c == '"' && !escaped;
             escaped = c == '\\' && !escaped;
             ends
         })?;
-        return Some((&rest[1..=end], end + 2));
+        return Some((&inside[..end], 1 + end + 1));
     }
     if before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return None;

@@ -265,7 +265,12 @@ mod tests {
     fn what_is_no_engine_says_so() {
         let nothing = Engine::at("/nonexistent/terraform").unwrap_err();
         assert_eq!(nothing.to_string(), "/nonexistent/terraform does not start");
-        let other = Engine::at("/bin/true").unwrap_err();
+        let other = Engine::at(if cfg!(windows) {
+            "hostname"
+        } else {
+            "/bin/true"
+        })
+        .unwrap_err();
         assert!(other.to_string().contains("neither Terraform nor OpenTofu"));
     }
 }

@@ -17,6 +17,7 @@ mod attached;
 mod blocks;
 mod config;
 mod declared;
+mod deferral;
 mod endings;
 mod ephemeral;
 mod functions;
@@ -25,6 +26,7 @@ mod life;
 mod list;
 mod looked_up;
 mod matrix;
+mod module_meta;
 mod moving;
 mod rig;
 mod support;
@@ -55,6 +57,8 @@ fn stories() -> impl Iterator<Item = &'static Story> {
         moving::STORIES,
         list::STORIES,
         blocks::STORIES,
+        deferral::STORIES,
+        module_meta::STORIES,
     ]
     .into_iter()
     .flatten()

@@ -35,6 +35,8 @@ pub(crate) enum Feature {
     SchemaOutput,
     /// `test` with `.tftest.hcl` files.
     TestFiles,
+    /// `provider_meta` blocks of modules.
+    ModuleMeta,
     /// `provider::toy::…` functions.
     Functions,
     /// `moved` blocks between resource types.
@@ -49,11 +51,13 @@ pub(crate) enum Feature {
     ListResources,
     /// `action` blocks.
     Actions,
+    /// Answers that wait for a later run: Terraform's experimental builds with `-allow-deferral`, and its Stacks, which no command runs.
+    Deferral,
 }
 
 impl Feature {
     /// Every feature, in the order of the support table.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Resources,
         Self::DataSources,
         Self::Validation,
@@ -66,6 +70,7 @@ impl Feature {
         Self::Reattach,
         Self::SchemaOutput,
         Self::TestFiles,
+        Self::ModuleMeta,
         Self::Functions,
         Self::MoveState,
         Self::Ephemeral,
@@ -73,6 +78,7 @@ impl Feature {
         Self::Identity,
         Self::ListResources,
         Self::Actions,
+        Self::Deferral,
     ];
 
     /// The name in the support table.
@@ -90,6 +96,7 @@ impl Feature {
             Self::Reattach => "debug mode",
             Self::SchemaOutput => "schema as declared",
             Self::TestFiles => "test files",
+            Self::ModuleMeta => "module metadata (`provider_meta`)",
             Self::Functions => "functions",
             Self::MoveState => "moves between types",
             Self::Ephemeral => "ephemeral resources",
@@ -97,6 +104,9 @@ impl Feature {
             Self::Identity => "resource identity",
             Self::ListResources => "list resources",
             Self::Actions => "actions",
+            Self::Deferral => {
+                "deferral (no released command asks for it; proven over gRPC by `tests/grpc_deferral.rs`)"
+            }
         }
     }
 
@@ -120,13 +130,15 @@ impl Feature {
             | Self::Timeouts
             | Self::Reattach
             | Self::SchemaOutput
-            | Self::TestFiles => both(6, 6),
+            | Self::TestFiles
+            | Self::ModuleMeta => both(6, 6),
             Self::Functions => both(8, 7),
             Self::MoveState => both(8, 7),
             Self::Ephemeral => both(10, 11),
             Self::WriteOnly => both(11, 11),
             Self::Identity => both(12, 12),
             Self::ListResources | Self::Actions => [Some(Version::new(1, 14)), None],
+            Self::Deferral => [None, None],
         }
     }
 

@@ -111,8 +111,16 @@ fn readme() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
 }
 
+/// Is this the run that writes the table?
+fn writes() -> bool {
+    std::env::var_os("METAL_SUPPORT").is_some_and(|v| v == "write")
+}
+
 /// The committed table has a row for every feature of the source, and no other.
 pub(crate) fn check_rows() {
+    if writes() {
+        return;
+    }
     let table = Table::committed();
     let rows: Vec<_> = table.0.iter().skip(1).map(|r| r[0].as_str()).collect();
     assert_eq!(rows, Feature::ALL.map(Feature::title));
@@ -126,7 +134,7 @@ pub(crate) fn compare(
 ) -> Result<(), String> {
     let stories: Vec<_> = stories.collect();
     let run = Table::of_run(engines, &stories, seen);
-    if std::env::var_os("METAL_SUPPORT").is_some_and(|v| v == "write") {
+    if writes() {
         run.write();
         return Ok(());
     }
