@@ -37,7 +37,7 @@ fn structure(schema: &Schema, mut mapping: Mapping, index: usize) -> Node {
     let fields = &schema.structure(index).fields;
     let mut out = Mapping::with_capacity(mapping.len());
     for field in fields {
-        // The entry's own key is used again: a new text for each costs 4 µs a config.
+        // The entry's own key is used again: a new text would be an allocation for each line of the config.
         let entry = match (field.presence, mapping.take(field.key)) {
             (Presence::OmitEmpty, None) => continue,
             (Presence::OmitEmpty, Some(e)) if is_zero(schema, &e.value, &field.kind) => continue,

@@ -193,7 +193,9 @@ impl Emitter {
         for (index, entry) in mapping.iter().enumerate() {
             self.line(indent, index, place);
             let form = form(&entry.key, self.style);
-            if entry.key.len() > SIMPLE_KEY_MAX || entry.key.contains(LINE_ENDS) {
+            // A key with a line end needs quotes, so that only few keys are searched for one.
+            let ends_line = form != Form::Plain && entry.key.contains(LINE_ENDS);
+            if entry.key.len() > SIMPLE_KEY_MAX || ends_line {
                 self.out.push_str("? ");
                 self.text(&entry.key, form, deeper(indent, Place::MapValue));
                 self.out.push('\n');

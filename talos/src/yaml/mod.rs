@@ -5,6 +5,7 @@
 //! look at lines. Not here: what a key means (see `schema`), comments (they are dropped).
 
 mod emit;
+mod line;
 mod natural;
 mod parse;
 mod plain;

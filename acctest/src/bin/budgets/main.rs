@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 mod codec;
+mod configs;
 mod plan;
 
 use std::io::{BufRead, BufReader};
@@ -29,6 +30,7 @@ fn main() -> Result<(), Failure> {
     println!("{:<46} {:>10} {:>12}", "what", "budget", "measured");
     provider(&bin)?;
     values()?;
+    configs::rows(&bin)?;
     plans(&bin);
     tokio::runtime::Runtime::new()?.block_on(bootd(&bin))
 }
