@@ -4,4 +4,4 @@
 #[path = "../bodies.rs"]
 mod bodies;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::upgrade(data));
+libfuzzer_sys::fuzz_target!(init: bodies::allow_authors_panic(), |data: &[u8]| bodies::upgrade(data));

@@ -5,6 +5,11 @@
 use tfplugin::{Diagnostic, Operation, Path, Severity};
 
 use crate::client::{BundleError, CallError, Older, Refusal};
+use crate::provider::Block;
+use crate::resource::cluster::schema::{Cluster, WaitFor};
+use crate::resource::machine_config::schema::MachineConfig;
+use crate::resource::secrets::schema::Secrets;
+use crate::resource::server::schema::{Bmc, Server};
 use crate::version::OURS;
 
 /// No bundle anywhere.
@@ -26,11 +31,11 @@ pub(crate) fn bundle_unreadable(file: &str, why: &std::io::Error) -> Diagnostic 
     Diagnostic::error("Bundle cannot be read")
         .detail(format!("{file}: {why}."))
         .hint("name the admin.bundle that `bootd init` wrote")
-        .at("bundle_file")
+        .at(Block::bundle_file)
 }
 
 /// The text is no bundle.
-pub(crate) fn bundle_invalid(from: &str, at: Option<&str>, why: BundleError) -> Diagnostic {
+pub(crate) fn bundle_invalid(from: &str, at: Option<Path>, why: BundleError) -> Diagnostic {
     let d = Diagnostic::error("Bundle cannot be used")
         .detail(format!("The bundle of {from} was refused: {why}."))
         .hint("use the admin.bundle that `bootd init` wrote, whole and unchanged");
@@ -84,7 +89,7 @@ pub(crate) fn password_not_sent(server: &str) -> Diagnostic {
     Diagnostic::warning("Changed password is not sent")
         .detail(format!("{server}: `bmc.password_wo` is not what was sent last, and `bmc.password_wo_version` is the same. bootd goes on with the old one."))
         .hint("raise password_wo_version to send it")
-        .at(Path::attribute("bmc").attr("password_wo"))
+        .at(Path::from(Server::bmc).attr(Bmc::password_wo))
 }
 
 /// The last box.
@@ -213,7 +218,7 @@ pub(crate) fn secrets_version_change(name: &str, from: &str, to: &str) -> Diagno
     Diagnostic::error("The birth version of secrets never changes")
         .detail(format!("talos_secrets {name:?} was made for Talos {from}; the configuration says {to}. This argument is the contract of the cluster's birth, not what runs."))
         .hint(format!("to upgrade Talos edit metal_image and leave talos_version here at {from:?}"))
-        .at("talos_version")
+        .at(Secrets::talos_version)
 }
 
 /// Deletion protection.
@@ -230,7 +235,7 @@ pub(crate) fn needs_claim(node: &str, server: &str) -> Diagnostic {
     Diagnostic::error("Server has no claim")
         .detail(format!("{node} is to run on server {server:?}, which no claim holds, neither in bootd nor in this plan. Only a claimed server is installed."))
         .hint(format!("add a metal_server_claim {{ server_id = {server:?} }} and set server_id here to that claim's server_id"))
-        .at("server_id")
+        .at(MachineConfig::server_id)
 }
 
 /// Two nodes, one box.
@@ -238,7 +243,7 @@ pub(crate) fn two_nodes(server: &str, node: &str, other: &str) -> Diagnostic {
     Diagnostic::error("Two nodes on one server")
         .detail(format!("{node} and {other} both name server {server:?}."))
         .hint("give each node a metal_server_claim of its own and use that claim's server_id")
-        .at("server_id")
+        .at(MachineConfig::server_id)
 }
 
 /// No box, and the plan may yet bring some.
@@ -269,7 +274,7 @@ pub(crate) fn even_control_planes(count: usize) -> Diagnostic {
     Diagnostic::error("Even number of control planes")
         .detail(format!("The cluster has {count} control planes. An even number tolerates no more failures than one less, and loses its quorum more often."))
         .hint("use 1, 3 or 5, or set allow_even = true")
-        .at("nodes")
+        .at(Cluster::nodes)
 }
 
 /// No control plane at all.
@@ -277,7 +282,7 @@ pub(crate) fn no_control_plane() -> Diagnostic {
     Diagnostic::error("No control plane")
         .detail("No node of the cluster has role = \"controlplane\", so that nothing can run etcd.")
         .hint("give one, three or five nodes the role controlplane")
-        .at("nodes")
+        .at(Cluster::nodes)
 }
 
 /// The same node, name or box twice.
@@ -307,7 +312,7 @@ pub(crate) fn wait_level_later(level: &str) -> Diagnostic {
             "wait_for.kubernetes = {level:?} comes with a later version of this provider."
         ))
         .hint("use \"none\" or \"talos\" now")
-        .at(Path::attribute("wait_for").attr("kubernetes"))
+        .at(Path::from(Cluster::wait_for).attr(WaitFor::kubernetes))
 }
 
 /// Two ways to log in.
@@ -315,7 +320,7 @@ pub(crate) fn login_twice() -> Diagnostic {
     Diagnostic::error("Two logins for one BMC")
         .detail("`bmc` sets both `credentials` and `username`.")
         .hint("keep `credentials` (`metalctl credentials set NAME`) and remove `username` and `password_wo`")
-        .at(Path::attribute("bmc").attr("username"))
+        .at(Path::from(Server::bmc).attr(Bmc::username))
 }
 
 /// A dotted path, as bootd writes it: `install_disk.serial`, `patches[0]`, `nodes["a"]`.
@@ -381,7 +386,7 @@ mod tests {
             bundle_unknown(),
             bundle_unreadable("admin.bundle", &missing),
             bundle_invalid("METAL_BUNDLE", None, BundleError::Shape),
-            bundle_invalid("`bundle`", Some("bundle"), BundleError::Certificates),
+            bundle_invalid("`bundle`", Some(at("bundle")), BundleError::Certificates),
             unreachable("server b1", e, "connection refused"),
             feature_missing("server b1", e, "unknown service"),
             versions(e, "0.0.9", Older::Bootd),

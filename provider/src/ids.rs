@@ -58,15 +58,60 @@ pub fn uuid(text: &str) -> Option<String> {
     (parts.len() == 5 && parts.iter().zip(lengths).all(fine)).then(|| text.to_ascii_lowercase())
 }
 
+/// What a server is told by where not by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// An Ethernet address of its own.
+    Mac,
+    /// Its SMBIOS UUID.
+    Uuid,
+    /// Its serial number.
+    Serial,
+    /// The address of its BMC.
+    Bmc,
+    /// Its own address, as last seen.
+    Address,
+}
+
+impl KnownBy {
+    const ALL: [Self; 5] = [
+        Self::Mac,
+        Self::Uuid,
+        Self::Serial,
+        Self::Bmc,
+        Self::Address,
+    ];
+
+    /// What import ids and made names begin with. A promise to users of its own: it stays where an attribute is renamed.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Mac => "mac",
+            Self::Uuid => "uuid",
+            Self::Serial => "serial",
+            Self::Bmc => "bmc",
+            Self::Address => "address",
+        }
+    }
+
+    /// The parts of an import id such as `mac:52:54:00:aa:bb:cc`; none of a plain name.
+    #[must_use]
+    pub fn split(id: &str) -> Option<(Self, &str)> {
+        let (word, value) = id.split_once(':')?;
+        let kind = Self::ALL.into_iter().find(|k| k.word() == word)?;
+        Some((kind, value))
+    }
+}
+
 /// The name of a server that the user gave none, from its identity: `mac-525400aabbcc`.
 #[must_use]
-pub fn name_from_identity(kind: &str, value: &str) -> String {
+pub fn name_from_identity(kind: KnownBy, value: &str) -> String {
     let kept = value.chars().filter_map(|c| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9') => Some(c),
-        '-' | '_' | '.' | ' ' if kind == "serial" => Some('-'),
+        '-' | '_' | '.' | ' ' if kind == KnownBy::Serial => Some('-'),
         _ => None,
     });
-    let name: String = kind.chars().chain(['-']).chain(kept).collect();
+    let name: String = kind.word().chars().chain(['-']).chain(kept).collect();
     name.chars().take(NAME_LENGTH_MAX).collect()
 }
 
@@ -102,18 +147,25 @@ mod tests {
         let id = "4C4C4544-0042-3510-8052-B4C04F564432";
         assert_eq!(uuid(id), Some(id.to_ascii_lowercase()));
         assert_eq!(uuid("4c4c4544"), None);
+        assert_eq!(KnownBy::split("bmc:::1"), Some((KnownBy::Bmc, "::1")));
+        for name in ["mac", "rack:1", ""] {
+            assert_eq!(KnownBy::split(name), None, "{name}");
+        }
         assert_eq!(
-            name_from_identity("mac", "52:54:00:aa:bb:cc"),
+            name_from_identity(KnownBy::Mac, "52:54:00:aa:bb:cc"),
             "mac-525400aabbcc"
         );
-        assert_eq!(name_from_identity("serial", "AB 12/x"), "serial-ab-12x");
+        assert_eq!(
+            name_from_identity(KnownBy::Serial, "AB 12/x"),
+            "serial-ab-12x"
+        );
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "\\PC{0,80}") {
             let _ = (split_slot(&text), check_name(&text), mac(&text), uuid(&text));
-            prop_assert!(name_from_identity("serial", &text).len() <= NAME_LENGTH_MAX);
+            prop_assert!(name_from_identity(KnownBy::Serial, &text).len() <= NAME_LENGTH_MAX);
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tfplugin::schema::Rule;
 use tfplugin::{
-    Context, DataSource, Diagnostics, Field, Object, Provider, Resource, Schema, async_trait, model,
+    Context, DataSource, Diagnostics, Field, Object, Path, Provider, Resource, Schema, async_trait,
+    model,
 };
 
 use crate::client::{Bundle, Client};
@@ -18,9 +19,9 @@ model! {
     /// The provider block.
     pub struct Block {
         /// Path of the bundle that `bootd init` wrote. Environment: `METAL_BUNDLE_FILE`.
-        bundle_file: String = optional(),
+        pub(crate) bundle_file: String = optional(),
         /// The bundle's text itself. Environment: `METAL_BUNDLE`.
-        bundle: String = optional().sensitive(),
+        pub(crate) bundle: String = optional().sensitive(),
     }
 }
 
@@ -64,7 +65,7 @@ impl Metal {
 
 /// Where the bundle is.
 enum Source {
-    Text(String, &'static str, Option<&'static str>),
+    Text(String, &'static str, Option<Path>),
     File(String),
 }
 
@@ -78,7 +79,7 @@ impl Provider for Metal {
              Blocks named `talos_*` carry `provider = metal`: Terraform derives the provider from the prefix otherwise, \
              and fails to find `hashicorp/talos`.",
         )
-        .rule(Rule::at_most_one_of(["bundle_file", "bundle"]))
+        .rule(Rule::at_most_one_of([Block::bundle_file.name(), Block::bundle.name()]))
     }
 
     fn resources(&self) -> Vec<Arc<dyn Resource>> {
@@ -105,7 +106,7 @@ impl Provider for Metal {
         }
         let environment = self.environment.clone();
         let source = match (block.bundle, block.bundle_file) {
-            (Field::Known(text), _) => Source::Text(text, "`bundle`", Some("bundle")),
+            (Field::Known(text), _) => Source::Text(text, "`bundle`", Some(Block::bundle.into())),
             (_, Field::Known(file)) => Source::File(file),
             _ => match (environment.bundle, environment.bundle_file) {
                 (Some(text), _) => Source::Text(text, "METAL_BUNDLE", None),
@@ -116,7 +117,7 @@ impl Provider for Metal {
         let (text, from, at) = match source {
             Source::Text(text, from, at) => (text, from.to_owned(), at),
             Source::File(file) => match tokio::fs::read_to_string(&file).await {
-                Ok(text) => (text, file, Some("bundle_file")),
+                Ok(text) => (text, file, Some(Block::bundle_file.into())),
                 Err(why) => return found.push(diag::bundle_unreadable(&file, &why)),
             },
         };

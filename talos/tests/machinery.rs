@@ -4,14 +4,9 @@
 mod cases;
 mod corpus;
 
-use cases::{Case, Op};
+use cases::Case;
 use corpus::{Exceptions, check, folder, goldens};
 use talos::version::Generator;
-
-/// Redaction follows the table of another commit.
-fn is_ready(case: &Case) -> bool {
-    case.op != Op::Redact
-}
 
 #[test]
 fn answers_of_1_14() {
@@ -19,7 +14,13 @@ fn answers_of_1_14() {
     let exceptions = Exceptions::read(&read("exceptions.txt"));
     let goldens = goldens(&read("goldens.jsonl"));
     let cases = read("cases.jsonl");
-    let seen = check(Generator::V1_14, &cases, &goldens, &exceptions, is_ready);
+    let seen = check(
+        Generator::V1_14,
+        &cases,
+        &goldens,
+        &exceptions,
+        |_: &Case| true,
+    );
     assert!(seen > 150, "{seen}");
 }
 
@@ -37,6 +38,12 @@ fn answers_of_1_13() {
     let exceptions = std::fs::read_to_string(folder.join("exceptions.txt")).unwrap();
     let exceptions = Exceptions::read(&exceptions);
     let goldens = goldens(&answers);
-    let seen = check(Generator::V1_13, &cases, &goldens, &exceptions, is_ready);
+    let seen = check(
+        Generator::V1_13,
+        &cases,
+        &goldens,
+        &exceptions,
+        |_: &Case| true,
+    );
     assert!(seen > 800, "{seen}");
 }

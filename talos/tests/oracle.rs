@@ -1,6 +1,6 @@
 //! The same cases through Talos's own machinery, where Go and its modules are at hand; a loud skip where they are not.
 //!
-//! `METAL_FULL=1` runs 20,000 random cases instead of 100; `METAL_SEED` chooses others.
+//! `METAL_FULL=1` runs 20,000 random cases instead of 100, `METAL_CASES` another number; `METAL_SEED` chooses others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its data fails")]
 #![expect(clippy::print_stdout, reason = "a skip is said aloud")]
 
@@ -10,15 +10,15 @@ mod cases;
     reason = "the comparison with the committed answers is machinery.rs's"
 )]
 mod corpus;
-#[path = "corpus/random.rs"]
 mod random;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cases::Case;
+use cases::{Case, Op};
 use corpus::{difference, folder, goldens, oracle, ours};
-use random::Random;
+use random::{Corpus, Random, Shapes};
 use talos::version::Generator;
 
 const GENERATOR: Generator = Generator::V1_13;
@@ -73,8 +73,7 @@ fn the_committed_answers_are_the_machinery_s() {
     for group in groups() {
         let mut live = answers(&machinery, &group);
         if let Some(schematics) = &schematics {
-            let out = Command::new(schematics).arg(&group).output().unwrap();
-            live.push_str(&String::from_utf8(out.stdout).unwrap());
+            live.push_str(&self::schematics(schematics, &group));
         }
         let name = group.file_name().unwrap();
         let committed = std::fs::read_to_string(folder(GENERATOR).join("goldens").join(name));
@@ -91,42 +90,87 @@ fn random_cases_have_one_answer() {
         return;
     };
     let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    let count = if set("METAL_FULL").is_some() {
-        20_000
-    } else {
-        100
+    let count = match (set("METAL_CASES"), set("METAL_FULL")) {
+        (Some(count), _) => count.parse().unwrap(),
+        (None, Some(_)) => 20_000,
+        (None, None) => 100,
     };
     let seed = set("METAL_SEED").map_or(1, |s| s.parse().unwrap());
-    let patches = patches();
+    let all = Corpus {
+        shapes: Shapes::new(),
+        patches: patches(),
+        bundles: bundles(),
+    };
     let mut random = Random::new(seed);
-    let cases: Vec<String> = (0..count).map(|i| random.case(i, &patches)).collect();
+    let cases: Vec<String> = (0..count).map(|i| random.case(i, &all)).collect();
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("random-cases.jsonl");
     std::fs::write(&file, cases.join("\n")).unwrap();
-    let theirs = goldens(&answers(&machinery, &file));
-    let mut compared = 0;
+    let mut theirs = answers(&machinery, &file);
+    match program("random-schematic", &oracle().join("schematic")) {
+        Some(program) => theirs.push_str(&schematics(&program, &file)),
+        None => println!("SKIPPED: schematics"),
+    }
+    let theirs = goldens(&theirs);
+    let mut compared = BTreeMap::new();
+    let mut wrong = Vec::new();
     for line in &cases {
         let case = Case::parse(line).unwrap();
-        let theirs = &theirs[&case.id];
+        let Some(theirs) = theirs.get(&case.id) else {
+            assert_eq!(case.op, Op::Schematic, "{} has no answer", case.id);
+            continue;
+        };
         // The machinery copies no dates and no maps with keys that are no texts: it panics, and we go on.
         if theirs.as_ref().is_err_and(|e| e.starts_with("panic: ")) {
             continue;
         }
-        compared += 1;
+        *compared.entry(format!("{:?}", case.op)).or_insert(0) += 1;
         if let Some(difference) = difference(case.op, &ours(&case, GENERATOR), theirs) {
-            panic!("seed {seed}, {}: {difference}\n{line}", case.id);
+            wrong.push(format!("{}: {difference}\n{line}\n", case.id));
         }
     }
-    assert!(compared * 10 > count * 9, "{compared} of {count} compared");
+    let sum: usize = compared.values().sum();
+    println!(
+        "seed {seed}: {sum} of {count} compared, {} differ: {compared:?}",
+        wrong.len()
+    );
+    let shown = Path::new(env!("CARGO_TARGET_TMPDIR")).join("random-differences.txt");
+    std::fs::write(&shown, wrong.join("\n")).unwrap();
+    let first: String = wrong.iter().take(3).cloned().collect();
+    assert!(
+        wrong.is_empty(),
+        "{} differ; all are in {}:\n{first}",
+        wrong.len(),
+        shown.display()
+    );
+    assert!(sum * 10 > count * 9, "{sum} of {count} compared");
 }
 
-/// The strategic patches of the corpus that apply.
+fn schematics(program: &Path, cases: &Path) -> String {
+    let out = Command::new(program).arg(cases).output().unwrap();
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{}: {error}", program.display());
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// The patches of the corpus that are strategic or JSON.
 fn patches() -> Vec<String> {
-    let cases = std::fs::read_to_string(folder(GENERATOR).join("cases/patch.jsonl")).unwrap();
     let mut all = Vec::new();
-    for line in cases.lines() {
-        let json: serde_json::Value = serde_json::from_str(line).unwrap();
-        let patches = json["patches"].as_array().into_iter().flatten();
-        all.extend(patches.map(|p| p.as_str().unwrap().to_owned()));
+    for group in ["patch", "json", "validate"] {
+        let path = folder(GENERATOR).join(format!("cases/{group}.jsonl"));
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            let patches = json["patches"].as_array().into_iter().flatten();
+            all.extend(patches.map(|p| p.as_str().unwrap().to_owned()));
+        }
     }
     all
+}
+
+/// The files of secrets of the corpus.
+fn bundles() -> Vec<String> {
+    let entries = std::fs::read_dir(folder(GENERATOR).join("bundles")).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let texts = paths.iter().map(|p| std::fs::read_to_string(p).unwrap());
+    texts.collect()
 }

@@ -8,7 +8,7 @@ use tfplugin::Field;
 use super::{hardware, named, place};
 use crate::client::{CallError, Client};
 use crate::fields::{entries, said, some, text, texts};
-use crate::ids;
+use crate::ids::{self, KnownBy};
 use crate::resource::server::schema::{Bmc, Idle, Location, OnDestroy, Protocol, Server};
 use crate::resource::servers::{Listed, Servers};
 
@@ -72,10 +72,7 @@ pub(crate) async fn holder(client: &Client, id: &str) -> Result<Option<String>, 
 
 /// Finds a declared server by name, `mac:`, `uuid:`, `serial:`, `bmc:` or `address:`.
 pub(crate) async fn find_server(client: &Client, id: &str) -> Result<String, CallError> {
-    let Some((kind, value)) = id
-        .split_once(':')
-        .filter(|(k, _)| ["mac", "uuid", "serial", "bmc", "address"].contains(k))
-    else {
+    let Some((kind, value)) = KnownBy::split(id) else {
         return client.read_server(named(id)).await.map(|_| id.to_owned());
     };
     let all = client
@@ -86,11 +83,11 @@ pub(crate) async fn find_server(client: &Client, id: &str) -> Result<String, Cal
         let config = s.config.clone().unwrap_or_default();
         let status = s.status.clone().unwrap_or_default();
         match kind {
-            "mac" => ids::mac(value).is_some_and(|m| m == config.mac),
-            "uuid" => ids::uuid(value).is_some_and(|u| u == config.uuid),
-            "serial" => value == config.serial,
-            "bmc" => config.bmc.is_some_and(|b| b.address == value),
-            _ => status.address == value,
+            KnownBy::Mac => ids::mac(value).is_some_and(|m| m == config.mac),
+            KnownBy::Uuid => ids::uuid(value).is_some_and(|u| u == config.uuid),
+            KnownBy::Serial => value == config.serial,
+            KnownBy::Bmc => config.bmc.is_some_and(|b| b.address == value),
+            KnownBy::Address => status.address == value,
         }
     };
     let found = all.into_iter().filter(|s| s.config.is_some()).find(fits);

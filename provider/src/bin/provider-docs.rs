@@ -1,18 +1,21 @@
 //! Writes `docs/` in the registry's layout: the words of [`tfplugin::docs`] for this provider, and the files around it.
 //!
 //! Usage: `terraform providers schema -json | provider-docs ROOT [OUT]`. Reads examples and guides below ROOT, writes `docs/` below OUT
-//! (ROOT where it is left out), and removes pages of what is gone. Nothing is written by hand there but guides.
+//! (ROOT where it is left out), and removes pages of what is gone. Nothing is written by hand there: guides are in `templates/guides`.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
+use terraform_provider_metal::{Environment, Metal};
+use tfplugin::Provider as _;
 use tfplugin::docs::{FOLDERS, Pages, Words, pages};
 
 const WORDS: Words<'_> = Words {
     provider: "metal",
     groups: &[("talos_", "Talos"), ("metal_", "Servers")],
+    meta: None,
 };
 
 fn main() -> ExitCode {
@@ -41,12 +44,20 @@ fn run() -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let mut schema = String::new();
     io::stdin().read_to_string(&mut schema)?;
     let read = |file: &str| fs::read_to_string(root.join(file)).ok();
+    let meta = Metal::new(Environment::default()).meta();
+    let words = Words {
+        meta: meta.as_ref(),
+        ..WORDS
+    };
     let made = pages(
         &schema,
-        WORDS,
+        words,
         &markdown(&root.join("templates/guides")),
         &read,
     )?;
+    if let Some((file, why)) = made.wrong.first() {
+        return Err(format!("{file}: {why}").into());
+    }
     write(out, &made)?;
     Ok(made.missing)
 }

@@ -57,14 +57,14 @@ impl Facts {
     }
 }
 
-/// Everything that can be checked without bootd.
-pub(crate) fn check(facts: &Facts, found: &mut Diagnostics) {
-    let at = || Path::attribute("cluster");
+/// Everything that can be checked without bootd. `at` is where the object is.
+pub(crate) fn check(facts: &Facts, at: &Path, found: &mut Diagnostics) {
+    let at = || at.clone();
     if let Field::Known(url) = &facts.endpoint
         && let Err(why) = Endpoint::parse(url)
     {
         found.push(diag::bad_endpoint(
-            at().attr(Facts::endpoint.name()),
+            at().attr(Facts::endpoint),
             &why.to_string(),
         ));
     }
@@ -73,12 +73,12 @@ pub(crate) fn check(facts: &Facts, found: &mut Diagnostics) {
     {
         let why = format!("{version:?} is not a version");
         found.push(diag::bad_version(
-            at().attr(Facts::kubernetes_version.name()),
+            at().attr(Facts::kubernetes_version),
             &why,
             "v1.36.3",
         ));
     }
-    check_patches(&facts.patches, &at().attr(Facts::patches.name()), found);
+    check_patches(&facts.patches, &at().attr(Facts::patches), found);
 }
 
 pub(crate) fn check_patches(patches: &Field<Vec<String>>, at: &Path, found: &mut Diagnostics) {
@@ -90,8 +90,8 @@ pub(crate) fn check_patches(patches: &Field<Vec<String>>, at: &Path, found: &mut
 }
 
 /// What a cluster is born with stays.
-pub(crate) fn check_immutable(before: &Facts, after: &Facts, found: &mut Diagnostics) {
-    let at = |name: &str| Path::attribute("cluster").attr(name);
+pub(crate) fn check_immutable(before: &Facts, after: &Facts, at: &Path, found: &mut Diagnostics) {
+    let at = |name: &str| at.clone().attr(name);
     let differ = |a: &Field<Vec<String>>, b: &Field<Vec<String>>| !b.is_unknown() && a != b;
     if differ(&before.pod_cidrs, &after.pod_cidrs) {
         found.push(diag::immutable(

@@ -10,6 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::deferral::{Deferral, Deferrals};
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::model::Model;
 use crate::timeouts::Operation;
 use crate::value::Object;
 
@@ -42,6 +43,7 @@ pub struct Context {
     warnings: Mutex<Diagnostics>,
     deferrals: Deferrals,
     deferred: Mutex<Option<Deferral>>,
+    meta: Object,
 }
 
 impl Context {
@@ -57,7 +59,13 @@ impl Context {
             warnings: Mutex::default(),
             deferrals: Deferrals::default(),
             deferred: Mutex::default(),
+            meta: Object::default(),
         }
+    }
+
+    pub(crate) fn with_meta(mut self, meta: Object) -> Self {
+        self.meta = meta;
+        self
     }
 
     pub(crate) fn with_limit(mut self, limit: Option<Duration>) -> Self {
@@ -98,6 +106,13 @@ impl Context {
             }
             Deferrals::Refused => Err(why.refusal()),
         }
+    }
+
+    /// What the module that holds this resource or data source says in its `provider_meta` block; all null where it says nothing, and in
+    /// requests that belong to no module's block. See [`Provider::meta`](crate::Provider::meta).
+    #[must_use]
+    pub fn meta<M: Model>(&self) -> M {
+        self.meta.model()
     }
 
     /// What this request does.

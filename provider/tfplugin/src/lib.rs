@@ -108,6 +108,7 @@ mod moving;
 mod on_demand;
 mod path;
 mod plan;
+mod printed;
 mod resource;
 mod runtime;
 pub mod schema;

@@ -27,6 +27,8 @@ pub struct Asked {
     pub identity: Option<Object>,
     /// Does it take deferred answers?
     pub deferrals: Deferrals,
+    /// What the module says in its `provider_meta` block.
+    pub meta: Object,
 }
 
 impl Asked {
@@ -112,6 +114,7 @@ impl Runtime {
         let cx = self
             .context(Operation::Plan)
             .with_private(&asked.private)
+            .with_meta(asked.meta)
             .with_deferrals(asked.deferrals);
         let waits = self.provider_deferral(asked.deferrals);
         let Some(config) = config else {
@@ -214,6 +217,7 @@ impl Runtime {
         let cx = self
             .limited(kind, Operation::Read, &state)
             .with_private(&asked.private)
+            .with_meta(asked.meta)
             .with_deferrals(asked.deferrals);
         let done = guard::run(&cx, kind.code.read(&cx, &state)).await;
         let before = asked.identity;
@@ -426,7 +430,8 @@ impl Runtime {
         };
         let cx = self
             .limited(kind, operation, &change.planned)
-            .with_private(&asked.private);
+            .with_private(&asked.private)
+            .with_meta(asked.meta);
         let done = match change.prior {
             Some(_) => guard::run(&cx, kind.code.update(&cx, &change)).await,
             None => guard::run(&cx, kind.code.create(&cx, &change)).await,
@@ -475,7 +480,8 @@ impl Runtime {
     ) -> Applied {
         let cx = self
             .limited(kind, Operation::Delete, &prior)
-            .with_private(&asked.private);
+            .with_private(&asked.private)
+            .with_meta(asked.meta);
         let done = guard::run(&cx, kind.code.delete(&cx, &prior)).await;
         let mut told = cx.take_warnings();
         match flat(done) {

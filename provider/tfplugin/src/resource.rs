@@ -302,6 +302,12 @@ pub trait Provider: Send + Sync + 'static {
     /// The provider block.
     fn schema(&self) -> Schema;
 
+    /// What a module may say to the provider in `terraform { provider_meta "NAME" { … } }`, if anything; [`Context::meta`] has it. For
+    /// publishers of modules, who want to be told apart. Asked once, when the process starts.
+    fn meta(&self) -> Option<Schema> {
+        None
+    }
+
     /// Every kind of resource. Asked once, when the process starts.
     fn resources(&self) -> Vec<Arc<dyn Resource>>;
 

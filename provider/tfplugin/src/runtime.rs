@@ -14,7 +14,7 @@ use crate::engine::{self, WriteOnly};
 use crate::families::Families;
 use crate::guard;
 use crate::identity::IdentitySchema;
-use crate::lifecycle::Applied;
+use crate::lifecycle::{Applied, Asked};
 use crate::list::ListResource;
 use crate::moving;
 use crate::resource::{DataSource, Failed, Provider, Resource};
@@ -26,6 +26,7 @@ use crate::value::Object;
 pub struct Runtime {
     provider: Box<dyn Provider>,
     schema: Arc<Schema>,
+    meta: Option<Schema>,
     resources: BTreeMap<&'static str, Kind<dyn Resource>>,
     pub(crate) identities: BTreeMap<&'static str, IdentitySchema>,
     pub(crate) lists: BTreeMap<&'static str, Kind<dyn ListResource>>,
@@ -53,6 +54,9 @@ impl Runtime {
             .iter()
             .map(|m| format!("provider block: {m}"))
             .collect();
+        let meta = provider.meta();
+        let of_meta = meta.iter().flat_map(Schema::mistakes);
+        mistakes.extend(of_meta.map(|m| format!("provider_meta: {m}")));
         let mut resources = BTreeMap::new();
         for code in provider.resources() {
             let (name, schema) = (code.type_name(), Arc::new(code.schema()));
@@ -85,6 +89,7 @@ impl Runtime {
             families,
             provider: Box::new(provider),
             schema,
+            meta,
             resources,
             identities,
             lists,
@@ -106,6 +111,12 @@ impl Runtime {
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// What a module may say in its `provider_meta` block.
+    #[must_use]
+    pub fn meta_schema(&self) -> Option<&Schema> {
+        self.meta.as_ref()
     }
 
     /// Names and schemas of the resources.
@@ -208,17 +219,12 @@ impl Runtime {
 
     /// Reads a data source.
     pub async fn read_data_source(&self, name: &str, config: Object) -> Applied {
-        self.read_data_source_for(name, config, Deferrals::Refused)
+        self.read_data_source_for(name, config, Asked::default())
             .await
     }
 
-    /// Reads a data source, on a host that may take deferred answers.
-    pub async fn read_data_source_for(
-        &self,
-        name: &str,
-        config: Object,
-        deferrals: Deferrals,
-    ) -> Applied {
+    /// As [`Self::read_data_source`], with all that a host may bring along.
+    pub async fn read_data_source_for(&self, name: &str, config: Object, asked: Asked) -> Applied {
         let kind = match self.data_source(name) {
             Ok(kind) => kind,
             Err(unknown) => {
@@ -236,7 +242,7 @@ impl Runtime {
             .then(|| Timeouts::of(&config, Operation::Read, DefaultTimeouts::default()))
             .flatten();
         let expected = engine::expected(&kind.schema, &config);
-        if let Some(deferred) = self.provider_deferral(deferrals) {
+        if let Some(deferred) = self.provider_deferral(asked.deferrals) {
             return Applied {
                 state: Some(expected),
                 deferred: Some(deferred),
@@ -246,7 +252,8 @@ impl Runtime {
         let cx = self
             .context(Operation::Read)
             .with_limit(limit)
-            .with_deferrals(deferrals);
+            .with_deferrals(asked.deferrals)
+            .with_meta(asked.meta);
         let done = guard::run(&cx, kind.code.read(&cx, &effective)).await;
         let (state, diagnostics) = match flat(done) {
             Ok(saved) if cx.deferred().is_some() => (Some(expected), saved.warnings),

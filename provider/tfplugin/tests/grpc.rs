@@ -1,5 +1,6 @@
-//! The toy provider as a host sees it: handshake, channel, services, end of the process.
+//! The toy provider as a host sees it: handshake, channel, services, end of the process. Of unix sockets; `tcp.rs` is about ports.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod toy;
@@ -8,52 +9,28 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hyper_util::rt::TokioIo;
 use metal_proto::plugin::Empty;
 use metal_proto::plugin::grpc_controller_client::GrpcControllerClient;
 use metal_proto::plugin::grpc_stdio_client::GrpcStdioClient;
 use metal_proto::tfplugin6 as pb;
 use pb::provider_client::ProviderClient;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
+use toy::port::{self, Identity};
 
 const COOKIE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
-
-/// The certificate of a host, as go-plugin makes it: P-521, self-signed, an authority.
-struct Identity {
-    pem: String,
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Identity {
-    fn new() -> Self {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        Self {
-            pem: certificate.pem(),
-            certificate: certificate.der().clone(),
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        }
-    }
-}
 
 /// A started toy.
 struct Toy {
     process: Child,
     socket: PathBuf,
-    certificate: Option<CertificateDer<'static>>,
+    /// As the handshake has it; empty without encryption.
+    certificate: String,
 }
 
 impl Toy {
@@ -81,31 +58,15 @@ impl Toy {
             [core, version, network, protocol],
             ["1", "6", "unix", "grpc"]
         );
-        let der = STANDARD_NO_PAD.decode(certificate).unwrap();
-        let certificate = (!der.is_empty()).then(|| CertificateDer::from(der));
         Self {
-            process,
             socket: socket.into(),
-            certificate,
+            certificate: certificate.to_owned(),
+            process,
         }
     }
 
     fn tls(&self, identity: Option<&Identity>) -> TlsConnector {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone().unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut config = match identity {
-            Some(i) => builder
-                .with_client_auth_cert(vec![i.certificate.clone()], i.key.clone_key())
-                .unwrap(),
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Arc::new(config).into()
+        port::tls(&self.certificate, identity)
     }
 
     async fn connect(&self, identity: &Identity) -> Channel {
@@ -218,7 +179,7 @@ async fn shutdown_ends_the_process_and_its_directory() {
 #[tokio::test]
 async fn without_encryption_the_directory_still_guards() {
     let toy = Toy::start(None);
-    assert_eq!(toy.certificate, None);
+    assert_eq!(toy.certificate, "");
     assert_eq!(mode(toy.socket.parent().unwrap()), 0o700);
 }
 

@@ -139,32 +139,38 @@ async fn the_same_in_other_words_is_no_change() {
     let mut other = rack();
     other["keep"] = "1h30m".into();
     other["settings"] = "# order and quotes\nb:\n  - \"x\"\n  - 'z'\na: 1.0\n".into();
-    other["nets"] = json!(["2001:db8::/32", "10.0.0.0/8"]);
     other["stand"]["net"] = "2001:db8::/48".into();
     other["shelf"][0]["item"] =
-        json!([{ "label": "b" }, { "label": "a", "size": "1GiB", "count": 1 }]);
+        json!([{ "label": "b" }, { "label": "a", "size": "1024MiB", "count": 1 }]);
     let planned = host.plan(RACK, &made, &other).await;
     assert_eq!(planned.state, made.state);
-    // Blocks in sets are compared to the letter.
-    other["shelf"][0]["item"][1]["size"] = "1024MiB".into();
-    let planned = host.plan(RACK, &made, &other).await;
-    let sizes = &planned.state["shelf"][0]["item"];
-    assert_eq!(sizes[0]["size"], "1024MiB");
-    other["shelf"][0]["item"][1]["size"] = "1GiB".into();
-    // One element of a set that means another net: the set is the configuration's as a whole, as the host wants it.
-    other["nets"] = json!(["2001:db8::/32", "10.1.0.0/16"]);
-    let planned = host.plan(RACK, &made, &other).await;
-    assert_eq!(
-        planned.state["nets"],
-        json!(["10.1.0.0/16", "2001:db8::/32"])
-    );
-    assert_eq!(planned.state["keep"], "90m");
-    // A set's blocks are the configuration's, beside one that changes, too.
+    // Beside one that changes, too.
     other["shelf"][0]["item"] = json!([{ "label": "c" }, { "label": "a", "size": "1024MiB" }]);
     let planned = host.plan(RACK, &made, &other).await;
-    let items =
-        json!([{ "label": "a", "count": 1, "size": "1024MiB" }, { "label": "c", "count": 1 }]);
+    let items = json!([{ "label": "a", "count": 1, "size": "1GiB" }, { "label": "c", "count": 1 }]);
     assert_eq!(set(planned.state["shelf"][0]["item"].clone()), items);
+    assert_eq!(planned.state["keep"], "90m");
+    // What a set says in two ways, it says twice.
+    other["shelf"][0]["item"] =
+        json!([{ "label": "a", "size": "1GiB" }, { "label": "a", "size": "1024MiB" }]);
+    let said = host.validate(RACK, &other).await;
+    assert!(said.contains("Elements mean the same"), "{said}");
+}
+
+/// Hosts take a plain collection as a whole, so it is planned as it is configured; nothing comes of that but other words in the state.
+#[tokio::test]
+async fn other_words_in_a_collection_stay_in_the_state() {
+    let mut host = Host::start().await;
+    let made = host.make(RACK, &Known::default(), &rack()).await;
+    let mut other = rack();
+    other["nets"] = json!(["10.0.0.0/8", "2001:db8::/32"]);
+    let planned = host.plan(RACK, &made, &other).await;
+    let mut expected = made.state.clone();
+    expected["nets"] = other["nets"].clone();
+    assert_eq!(planned.state, expected);
+    assert!(planned.replace.is_empty());
+    let applied = host.apply(RACK, &made, &planned, &other).await;
+    assert_eq!((applied.state, &*applied.said), (expected, ""));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 mod host;
 mod toy;
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use host::{Host, msgpack};
@@ -265,17 +266,21 @@ async fn mistakes_of_the_author_are_told() {
 
 #[tokio::test]
 async fn calls_end_when_the_host_stops() {
-    for how in ["slow", "deaf"] {
-        let mut host = Host::unconfigured().await;
+    for (how, begun) in [("slow", "slow call begun"), ("deaf", "deaf call begun")] {
+        let mut host = Host::with(&[("TF_LOG_PROVIDER", "INFO")], Stdio::piped()).await;
         let request = pb::call_function::Request {
             name: "break".into(),
             arguments: vec![msgpack(&text(how))],
         };
         let mut other = host.provider.clone();
-        let begun = Instant::now();
-        let (answer, ()) = tokio::join!(other.call_function(request), host.stop());
+        let asked = Instant::now();
+        let stop = async {
+            host.logged(begun).await;
+            host.stop().await;
+        };
+        let (answer, ()) = tokio::join!(other.call_function(request), stop);
         let said = answer.unwrap().into_inner().error.unwrap().text;
         assert!(said.starts_with("Operation cancelled"), "{said}");
-        assert!(begun.elapsed() < Duration::from_secs(10), "{how}");
+        assert!(asked.elapsed() < Duration::from_secs(10), "{how}");
     }
 }

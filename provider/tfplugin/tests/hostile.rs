@@ -85,3 +85,22 @@ fn monsters() {
         }
     }
 }
+
+/// Inputs that are worth keeping: of every kind, and what the fuzzer found.
+#[test]
+fn seeds() {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+    let bodies: [(&str, fn(&[u8])); 3] = [
+        ("msgpack", bodies::msgpack),
+        ("state", bodies::state),
+        ("upgrade", bodies::upgrade),
+    ];
+    for (target, body) in bodies {
+        let mut run = 0;
+        for seed in std::fs::read_dir(seeds.join(target)).unwrap() {
+            body(&std::fs::read(seed.unwrap().path()).unwrap());
+            run += 1;
+        }
+        assert!(run > 0, "{target} has no seeds");
+    }
+}

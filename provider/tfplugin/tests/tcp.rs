@@ -2,18 +2,28 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "toy/host.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
+mod host;
+#[path = "toy/life.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
+mod life;
 mod toy;
+#[path = "toy/value.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
+mod value;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName};
+use host::Host;
+use life::{Can, Known};
+use rustls_pki_types::ServerName;
+use serde_json::json;
 use tfplugin::kit::{Engine, Plugin, Workspace};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use toy::port;
 
 const COOKIE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
 
@@ -22,9 +32,7 @@ fn plugin() -> Command {
     command
         .env("TF_PLUGIN_MAGIC_COOKIE", COOKIE)
         .env("PLUGIN_PROTOCOL_VERSIONS", "6")
-        .env("PLUGIN_MIN_PORT", "20000")
-        .env("PLUGIN_MAX_PORT", "29999")
-        .env("TFPLUGIN_TRANSPORT", "tcp")
+        .envs(port::VARIABLES)
         .env_remove("PLUGIN_CLIENT_CERT")
         .stdout(Stdio::piped());
     command
@@ -44,10 +52,7 @@ fn a_port_is_not_opened_without_encryption() {
 
 #[tokio::test]
 async fn another_user_of_the_machine_is_refused() {
-    use base64::Engine as _;
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
-    let host = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let host = host.self_signed(&key).unwrap().pem();
+    let host = port::Identity::new().pem;
     let mut process = plugin().env("PLUGIN_CLIENT_CERT", host).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap())
@@ -59,30 +64,28 @@ async fn another_user_of_the_machine_is_refused() {
     assert_eq!(address, "127.0.0.1");
     assert!((20_000..30_000).contains(&port.parse::<u16>().unwrap()));
 
-    let der = base64::engine::general_purpose::STANDARD_NO_PAD
-        .decode(parts[5])
-        .unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(der)).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let stream = TcpStream::connect(parts[3]).await.unwrap();
     let localhost = ServerName::try_from("localhost").unwrap();
     // TLS 1.3 lets a client finish before the server has refused it: the refusal is what it reads first.
-    let refused = match TlsConnector::from(Arc::new(config))
-        .connect(localhost, stream)
-        .await
-    {
+    let refused = match port::tls(parts[5], None).connect(localhost, stream).await {
         Ok(mut stream) => stream.read_u8().await.unwrap_err().to_string(),
         Err(refused) => refused.to_string(),
     };
     assert!(refused.contains("CertificateRequired"), "{refused}");
     process.kill().unwrap();
     process.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_life_over_a_port() {
+    let mut host = Host::over_a_port().await;
+    let config = json!({ "name": "a", "text": "over a port" });
+    let made = host.make("toy_mark", &Known::default(), &config).await;
+    assert_eq!(host.files(), ["main.a.mark"]);
+    let read = host.refresh(Can::Much, "toy_mark", &made).await;
+    assert_eq!((&read.state, &*read.said), (&made.state, ""));
+    host.stop().await;
+    host.shut_down().await;
 }
 
 /// The host's half is the engines' own.

@@ -23,7 +23,7 @@ pub(super) fn extract(
     source_name: Source,
     out: &mut Vec<Delete>,
 ) -> Result<bool, PatchError> {
-    if tree.as_mapping().is_none() {
+    if !holds_delete(tree) {
         return Ok(true);
     }
     let document = Identity::of(tree);
@@ -178,6 +178,17 @@ impl Extraction<'_> {
                 "error processing patch delete statements at line {}: {theirs}",
                 self.line
             ),
+        }
+    }
+}
+
+/// Whether there is anything to take out: nearly all patches have nothing, and need no copy of every path.
+fn holds_delete(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(_) => false,
+        Value::Sequence(items) => items.iter().any(holds_delete),
+        Value::Mapping(mapping) => {
+            is_delete(node) || mapping.iter().any(|e| holds_delete(&e.value))
         }
     }
 }

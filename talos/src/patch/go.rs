@@ -100,7 +100,7 @@ const FIELDS: [(&[&str], &[&str]); 14] = [
 
 /// What the machinery says about two values that cannot be merged. `path` begins with the kind of a document that is
 /// not the main one.
-pub(super) fn mismatch(path: &[String], left: &Node, right: &Node) -> String {
+pub(super) fn mismatch(path: &[&str], left: &Node, right: &Node) -> String {
     let known = FIELDS.iter().find(|(keys, _)| {
         keys.len() <= path.len()
             && keys.iter().zip(path).all(|(key, own)| {

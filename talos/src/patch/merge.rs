@@ -1,5 +1,6 @@
 //! Two normal forms of one type to one. Right is the patch.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::go::mismatch;
@@ -10,7 +11,8 @@ use crate::yaml::{Entry, Kind, Mapping, Node, Value};
 pub(super) struct Merger<'a> {
     schema: &'a Schema,
     source: Source,
-    path: Vec<String>,
+    /// Keys of the table are not copied.
+    path: Vec<Cow<'static, str>>,
     /// The kind of a document that is not the main one.
     kind: Option<String>,
 }
@@ -102,7 +104,7 @@ impl<'a> Merger<'a> {
         };
         for field in &self.schema.structure(index).fields {
             match right.take(field.key) {
-                Some(value) => self.field(left, value, field)?,
+                Some(entry) => self.field(left, entry.value, field)?,
                 None => self.absent(left, field)?,
             }
         }
@@ -121,7 +123,7 @@ impl<'a> Merger<'a> {
             }
             return Ok(());
         }
-        self.path.push(field.key.to_owned());
+        self.path.push(Cow::Borrowed(field.key));
         self.value(place, right, &field.kind, Zero::Keeps)?;
         self.path.pop();
         Ok(())
@@ -168,7 +170,7 @@ impl<'a> Merger<'a> {
                 (None, _) | (Some(_), Merge::Append) => left.push(item),
                 (Some(place), Merge::ReplaceByKey(_)) => *place = item,
                 (Some(place), Merge::ByKey(_) | Merge::Interfaces) => {
-                    self.path.push(index.to_string());
+                    self.path.push(Cow::Owned(index.to_string()));
                     self.value(place, item, inner, Zero::Keeps)?;
                     self.path.pop();
                 }
@@ -197,7 +199,7 @@ impl<'a> Merger<'a> {
         for entry in right {
             match index.place(left, &entry.key) {
                 Some(place) if !place.is_null() => {
-                    self.path.push(entry.key);
+                    self.path.push(Cow::Owned(entry.key));
                     merge(self, place, entry.value)?;
                     self.path.pop();
                 }
@@ -213,7 +215,11 @@ impl<'a> Merger<'a> {
 
     fn free_form(&mut self, left: &mut Node, right: Node) -> Result<(), PatchError> {
         if free_type(left) != free_type(&right) {
-            let path: Vec<String> = self.kind.iter().chain(&self.path).cloned().collect();
+            let kind = self.kind.as_deref();
+            let path: Vec<&str> = kind
+                .into_iter()
+                .chain(self.path.iter().map(|step| &**step))
+                .collect();
             return Err(PatchError::Mismatch {
                 source_name: self.source,
                 line: right.line,

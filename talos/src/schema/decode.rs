@@ -126,13 +126,16 @@ impl<'a> Decoder<'a> {
         let (line, column) = (node.line, node.column);
         let mapping = self.mapping(node)?;
         let mut out = Mapping::with_capacity(mapping.len());
-        for entry in mapping {
+        for mut entry in mapping {
             let value = if entry.value.is_null() {
                 Some(zero_of_null(inner).placed_as(&entry.value))
             } else {
-                self.path.push(Step::Key(entry.key.clone()));
+                // The key goes into the path and comes back: no copy of it.
+                self.path.push(Step::Key(std::mem::take(&mut entry.key)));
                 let value = self.value(entry.value, inner);
-                self.path.pop();
+                if let Some(Step::Key(key)) = self.path.pop() {
+                    entry.key = key;
+                }
                 value
             };
             if let Some(value) = value {

@@ -14,6 +14,10 @@ pub enum Style {
 }
 
 const INDENT: usize = 4;
+/// What a control plane's config needs. A text that grows to it by doubling is copied ten times.
+const USUAL_LENGTH: usize = 16 << 10;
+/// Spaces to take indentation from.
+const SPACES: &str = "                                ";
 /// A key that is longer than this is written with `?`.
 const SIMPLE_KEY_MAX: usize = 128;
 
@@ -102,7 +106,7 @@ struct Emitter {
 impl Emitter {
     fn new(style: Style) -> Self {
         Self {
-            out: String::new(),
+            out: String::with_capacity(USUAL_LENGTH),
             style,
             layout: Layout::Talos,
         }
@@ -213,11 +217,11 @@ impl Emitter {
             Value::Sequence(items) if items.is_empty() => self.flow("[]", Place::Item),
             Value::Mapping(mapping) if mapping.is_empty() => self.flow("{}", Place::Item),
             Value::Sequence(items) => {
-                self.out.push_str(&" ".repeat(inner - indent - 2));
+                self.pad(inner - indent - 2);
                 self.sequence(items, inner, Place::Item);
             }
             Value::Mapping(mapping) => {
-                self.out.push_str(&" ".repeat(inner - indent - 2));
+                self.pad(inner - indent - 2);
                 self.mapping(mapping, inner, Place::Item);
             }
         }
@@ -231,8 +235,12 @@ impl Emitter {
         }
     }
 
-    fn pad(&mut self, indent: usize) {
-        self.out.extend(std::iter::repeat_n(' ', indent));
+    fn pad(&mut self, mut indent: usize) {
+        while let Some(deeper) = indent.checked_sub(SPACES.len()) {
+            self.out.push_str(SPACES);
+            indent = deeper;
+        }
+        self.out.push_str(&SPACES[..indent]);
     }
 
     /// `indent` is where the lines of a literal block go.

@@ -149,7 +149,8 @@ impl Node {
 
     /// A mapping with these entries; a key given twice keeps its first place and its last value.
     pub fn map<K: Into<String>>(entries: impl IntoIterator<Item = (K, Node)>) -> Self {
-        let mut mapping = Mapping::default();
+        let entries = entries.into_iter();
+        let mut mapping = Mapping::with_capacity(entries.size_hint().0);
         for (key, value) in entries {
             mapping.set(key, value);
         }
@@ -251,16 +252,17 @@ impl Mapping {
         self.entries.iter_mut()
     }
 
-    /// Takes a key's value out of a mapping that nobody looks at afterwards: the rest loses its order.
-    pub(crate) fn take(&mut self, key: &str) -> Option<Node> {
+    /// Takes a key and its value out of a mapping that nobody looks at afterwards: the rest loses its order.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Entry> {
         let index = self.entries.iter().position(|e| e.key == key)?;
-        Some(self.entries.swap_remove(index).value)
+        Some(self.entries.swap_remove(index))
     }
 
     /// Keeps the entries that are wanted.
     pub(crate) fn retain(&mut self, wanted: impl FnMut(&Entry) -> bool) {
         self.entries.retain(wanted);
     }
+
     /// Whether it has no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -1,5 +1,7 @@
 //! Scalars: what a plain text means, and when a text needs quotes.
 
+use std::borrow::Cow;
+
 use super::emit::Style;
 
 /// A scalar with its text as it was written (quotes and block headers removed).
@@ -63,29 +65,34 @@ fn number(text: &str) -> Kind {
     if is_timestamp(text) {
         return Kind::Timestamp;
     }
-    let plain = text.replace('_', "");
-    if integer(&plain).is_some() {
+    if integer(text).is_some() {
         Kind::Int
-    } else if is_float(&plain) {
+    } else if is_float(&without_underscores(text)) {
         Kind::Float
     } else {
         Kind::Text
     }
 }
 
+fn without_underscores(text: &str) -> Cow<'_, str> {
+    match text.contains('_') {
+        true => Cow::Owned(text.replace('_', "")),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// A whole number in any of the notations: decimal, `0x`, `0b`, `0o` or a leading zero for octal.
 pub(crate) fn integer(text: &str) -> Option<i128> {
-    let plain = text.replace('_', "");
+    let plain = without_underscores(text);
     let (negative, digits) = match plain.as_bytes().first()? {
         b'-' => (true, &plain[1..]),
         b'+' => (false, &plain[1..]),
-        _ => (false, plain.as_str()),
+        _ => (false, &*plain),
     };
-    let prefix = digits.get(..2).map(str::to_ascii_lowercase);
-    let (radix, body) = match prefix.as_deref() {
-        Some("0x") => (16, &digits[2..]),
-        Some("0b") => (2, &digits[2..]),
-        Some("0o") => (8, &digits[2..]),
+    let (radix, body) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
         _ if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
         _ => (10, digits),
     };
@@ -210,7 +217,7 @@ pub(super) fn form(text: &str, style: Style) -> Form {
     if resolve(text) != Kind::Text {
         return Form::Double;
     }
-    if looks_old(text) {
+    if is_old_word(text) || is_base60(text) {
         return match style {
             Style::V1_13 => Form::Double,
             Style::V1_14 => Form::Single,
@@ -225,12 +232,20 @@ pub(super) fn form(text: &str, style: Style) -> Form {
     }
 }
 
-/// The short way for most texts, such as names, paths and base64: they begin with a letter, are longer than any word
-/// with a meaning, and hold nothing that could need quotes.
+/// The longest word that means something else than its letters: `false`.
+const WORD_MAX: usize = 5;
+
+/// The short way for most texts, such as names, paths, images and base64: they begin with a letter, hold nothing that
+/// could need quotes, and are no word with a meaning.
 fn is_simple(text: &str) -> bool {
-    let inner =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'+' | b'=' | b'.' | b'-' | b'_');
-    text.len() > 5 && text.as_bytes()[0].is_ascii_alphabetic() && text.bytes().all(inner)
+    let inner = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'/' | b'+' | b'=' | b'.' | b'-' | b'_' | b':')
+    };
+    // No early exit: the compiler looks at 16 bytes at a time then.
+    text.as_bytes()[0].is_ascii_alphabetic()
+        && text.bytes().fold(true, |all, b| all & inner(b))
+        && !text.ends_with(':')
+        && (text.len() > WORD_MAX || resolve(text) == Kind::Text && !is_old_word(text))
 }
 
 /// Whether a space stands beside a separator that the library takes for a line end.
@@ -273,8 +288,8 @@ fn needs_single(text: &str) -> bool {
         || text.contains(['\u{2028}', '\u{2029}'])
 }
 
-/// Texts that YAML 1.1 read as something else: old booleans, numbers to base 60, the merge key.
-fn looks_old(text: &str) -> bool {
+/// Texts that YAML 1.1 read as something else: old booleans and the merge key. Numbers to base 60 are the others.
+fn is_old_word(text: &str) -> bool {
     matches!(
         text,
         "y" | "Y"
@@ -293,13 +308,13 @@ fn looks_old(text: &str) -> bool {
             | "Off"
             | "OFF"
             | "<<"
-    ) || is_base60(text)
+    )
 }
 
 /// A text as the library writes it where it was given a node and no string: it forgets to quote what only YAML 1.1
 /// read as something else.
 pub(crate) fn forgotten(text: &str) -> Scalar {
-    if looks_old(text) && text != "<<" {
+    if (is_old_word(text) || is_base60(text)) && text != "<<" {
         Scalar::raw(Kind::Bool, text)
     } else {
         Scalar::text(text)

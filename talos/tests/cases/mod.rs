@@ -203,17 +203,25 @@ impl Case {
         Ok(read.to_yaml(generator).expose().to_owned())
     }
 
-    fn redacted(&self, _generator: Generator, _bundles: Bundles<'_>) -> Answer {
-        Err("not yet".to_owned())
+    fn redacted(&self, generator: Generator, bundles: Bundles<'_>) -> Answer {
+        let mut draft = self.draft(generator, bundles)?;
+        draft.redact(&self.value);
+        Ok(draft.write().into_exposed())
     }
 
-    fn verdict(&self, generator: Generator, bundles: Bundles<'_>) -> Answer {
+    /// The typed config with the patches applied.
+    fn draft(&self, generator: Generator, bundles: Bundles<'_>) -> Result<Draft, String> {
         let theirs = |e: PatchError| e.machinery_text();
-        let mut draft =
-            Draft::read(generator, &self.source(generator, bundles)?).map_err(theirs)?;
+        let source = self.source(generator, bundles)?;
+        let mut draft = Draft::read(generator, &source).map_err(theirs)?;
         for (index, patch) in self.patches.iter().enumerate() {
             draft.patch(index, patch).map_err(theirs)?;
         }
+        Ok(draft)
+    }
+
+    fn verdict(&self, generator: Generator, bundles: Bundles<'_>) -> Answer {
+        let draft = self.draft(generator, bundles)?;
         let report = draft.validate(Rules {
             mode: match self.mode {
                 Some(Mode::Metal) | None => validate::Mode::Metal,

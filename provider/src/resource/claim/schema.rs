@@ -74,7 +74,7 @@ model! {
         /// Ids of servers that are not taken.
         pub(crate) avoid: Vec<String> = optional(),
         /// The wipe that ends the claim. Required where the box held foreign data when it was claimed.
-        pub(crate) wipe: Wipe = optional().rule(Rule::at_most_one_of(["disks", "selected"])),
+        pub(crate) wipe: Wipe = optional().rule(Rule::at_most_one_of([Wipe::disks.name(), Wipe::selected.name()])),
         /// Serial numbers or WWIDs of disks with foreign data that may be erased.
         pub(crate) allow_wipe: Vec<String> = optional(),
         /// What follows a wipe that failed: `quarantine` ends the claim with a warning and keeps the box out of the pool until a person
@@ -100,5 +100,5 @@ pub(super) fn schema() -> Schema {
          **Destroy:** wipes as `wipe` says, reads back, and gives the box back to the pool (minutes to hours, by method and size); \
          a wipe that fails ends as `on_wipe_failure` says.",
     )
-    .rule(Rule::exactly_one_of(["server_class_id", "server_id"]))
+    .rule(Rule::exactly_one_of([Claim::server_class_id.name(), Claim::server_id.name()]))
 }

@@ -38,9 +38,7 @@ impl Resource for Classes {
             let bare = rule.strip_prefix('!').unwrap_or(rule);
             if bare.split('|').any(str::is_empty) {
                 found.push(diag::bad_label_rule(
-                    Path::from(Class::r#match)
-                        .attr(Match::labels.name())
-                        .key(key),
+                    Path::from(Class::r#match).attr(Match::labels).key(key),
                     rule,
                 ));
             }

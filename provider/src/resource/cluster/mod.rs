@@ -41,7 +41,7 @@ impl Resource for Clusters {
     async fn validate(&self, config: &Object, found: &mut Diagnostics) {
         let cluster: Cluster = config.model();
         if let Field::Known(facts) = &cluster.cluster {
-            facts::check(facts, found);
+            facts::check(facts, &Cluster::cluster.into(), found);
         }
         if let Some(level @ (Level::Api | Level::NodesReady)) = level(&cluster) {
             found.push(diag::wait_level_later(level.as_str()));
@@ -65,7 +65,7 @@ impl Resource for Clusters {
         {
             plan.require_replace(Cluster::cluster);
         } else {
-            facts::check_immutable(before, after, found);
+            facts::check_immutable(before, after, &Cluster::cluster.into(), found);
         }
     }
 
@@ -159,7 +159,7 @@ fn check_nodes(cluster: &Cluster, found: &mut Diagnostics) {
     for (key, node) in nodes {
         let at = || Path::from(Cluster::nodes).key(key);
         let fields = [
-            ("id", &node.id, Member::id.name()),
+            ("node id", &node.id, Member::id.name()),
             ("server", &node.server_id, Member::server_id.name()),
         ];
         for ((what, field, attribute), seen) in fields.into_iter().zip(&mut seen) {
@@ -177,7 +177,7 @@ fn check_nodes(cluster: &Cluster, found: &mut Diagnostics) {
         if let (Some(name), Field::Known(id)) = (name, &node.id)
             && id.split('/').next() != Some(name)
         {
-            found.push(diag::foreign_node(at().attr(Member::id.name()), id, name));
+            found.push(diag::foreign_node(at().attr(Member::id), id, name));
         }
     }
     if nodes.values().any(|n| n.role.is_unknown()) {

@@ -41,7 +41,7 @@ impl Resource for MachineConfigs {
     async fn validate(&self, config: &Object, found: &mut Diagnostics) {
         let config: MachineConfig = config.model();
         if let Field::Known(cluster) = &config.cluster {
-            facts::check(cluster, found);
+            facts::check(cluster, &MachineConfig::cluster.into(), found);
         }
         facts::check_patches(&config.patches, &Path::from(MachineConfig::patches), found);
     }
@@ -133,7 +133,7 @@ impl MachineConfigs {
         if moved {
             plan.require_replace(MachineConfig::cluster);
         } else {
-            facts::check_immutable(before, after, found);
+            facts::check_immutable(before, after, &MachineConfig::cluster.into(), found);
         }
     }
 

@@ -35,6 +35,18 @@ model! {
     }
 }
 
+impl InstallDisk {
+    fn says_something() -> Rule {
+        Rule::at_least_one_of([
+            Self::serial.name(),
+            Self::wwid.name(),
+            Self::r#type.name(),
+            Self::size.name(),
+            Self::model.name(),
+        ])
+    }
+}
+
 model! {
     /// The node's network.
     pub(crate) struct Network {
@@ -100,7 +112,7 @@ model! {
         pub(crate) image_id: String = required(),
         /// The disk that Talos is installed to.
         pub(crate) install_disk: InstallDisk = required()
-            .rule(Rule::at_least_one_of(["serial", "wwid", "type", "size", "model"])),
+            .rule(InstallDisk::says_something()),
         /// The node's network.
         pub(crate) network: Network = optional(),
         /// Labels of the Kubernetes node.

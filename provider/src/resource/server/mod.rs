@@ -11,8 +11,9 @@ use tfplugin::{
 };
 
 use crate::api::{self, Subject};
+use crate::ids::{self, KnownBy};
 use crate::site::{self, Site};
-use crate::{diag, ids, password};
+use crate::{diag, password};
 use schema::Server;
 
 /// In the private state: the fingerprint of the password that was sent last.
@@ -179,9 +180,9 @@ fn planned_name(config: &Server) -> Option<String> {
         return config.name.known().cloned();
     }
     for (kind, field) in [
-        ("mac", &config.mac),
-        ("uuid", &config.uuid),
-        ("serial", &config.serial),
+        (KnownBy::Mac, &config.mac),
+        (KnownBy::Uuid, &config.uuid),
+        (KnownBy::Serial, &config.serial),
     ] {
         match field {
             Field::Known(value) => return Some(ids::name_from_identity(kind, value)),

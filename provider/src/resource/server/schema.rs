@@ -86,7 +86,7 @@ model! {
         /// System serial number.
         pub(crate) serial: String = optional().validate(validators::not_empty()),
         /// Board management controller. Without one, a person presses the power button.
-        pub(crate) bmc: Bmc = optional().rule(Rule::all_or_none_of(["password_wo", "password_wo_version"])),
+        pub(crate) bmc: Bmc = optional().rule(Rule::all_or_none_of([Bmc::password_wo.name(), Bmc::password_wo_version.name()])),
         /// Whether anything may ever be written to this server: claims take accepted servers only.
         pub(crate) accepted: bool = optional().default(false),
         /// Labels for classes to match.
@@ -115,7 +115,7 @@ pub(super) fn schema() -> Schema {
          **Time:** creation of an accepted server waits until the agent has reported the hardware (minutes; `inspect = false` waits for nothing). \
          **Destroy:** bootd forgets the server; no disk is touched. It fails while a claim holds the server or a wipe runs, and after a wipe that failed (`metalctl forget NAME --force` then forgets a dead box).",
     )
-    .rule(Rule::at_least_one_of(["mac", "uuid", "serial"]))
+    .rule(Rule::at_least_one_of([Server::mac.name(), Server::uuid.name(), Server::serial.name()]))
 }
 
 fn mac() -> Validator {

@@ -226,6 +226,7 @@ impl Function for Break {
                 Ok("slow".into())
             }
             How::Deaf => {
+                tracing::info!("deaf call begun");
                 tokio::time::sleep(minute).await;
                 Ok("deaf".into())
             }

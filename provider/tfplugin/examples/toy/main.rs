@@ -6,6 +6,7 @@ mod actions;
 mod ephemeral;
 mod functions;
 mod marks;
+mod modules;
 mod racks;
 
 use std::collections::BTreeMap;
@@ -357,8 +358,9 @@ impl DataSource for FindThings {
         Schema::of::<Find>("Finds things.")
     }
 
-    async fn read(&self, _: &Context, config: &Object) -> Result<Saved, Failed> {
+    async fn read(&self, cx: &Context, config: &Object) -> Result<Saved, Failed> {
         let find: Find = config.model();
+        modules::note(cx, &self.0);
         let directory = self
             .0
             .get()
@@ -394,6 +396,10 @@ pub(crate) struct Toy(Directory, ephemeral::Office);
 impl Provider for Toy {
     fn schema(&self) -> Schema {
         Schema::of::<Config>("Toys.")
+    }
+
+    fn meta(&self) -> Option<Schema> {
+        Some(Schema::of::<modules::Module>("Who uses toys."))
     }
 
     fn resources(&self) -> Vec<Arc<dyn Resource>> {

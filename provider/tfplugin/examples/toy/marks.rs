@@ -10,7 +10,7 @@ use tfplugin::{
     model,
 };
 
-use super::{Directory, known};
+use super::{Directory, known, modules};
 
 /// The drawer of things: a mark in it is the file of a `toy_thing`.
 const THINGS: &str = "thing";
@@ -178,6 +178,7 @@ impl Resource for Marks {
 
     async fn plan(&self, cx: &Context, plan: &mut Plan, found: &mut Diagnostics) {
         let mark: Mark = plan.planned();
+        modules::note(cx, &self.0);
         if let Field::Known(wanted) = mark.waits_for
             && let Ok(file) = self.file(MAIN, &wanted)
             && !file.exists()
@@ -194,24 +195,28 @@ impl Resource for Marks {
         }
     }
 
-    async fn create(&self, _: &Context, change: &Change) -> Result<Saved, Failed> {
+    async fn create(&self, cx: &Context, change: &Change) -> Result<Saved, Failed> {
+        modules::note(cx, &self.0);
         self.write(change)
     }
 
-    async fn update(&self, _: &Context, change: &Change) -> Result<Saved, Failed> {
+    async fn update(&self, cx: &Context, change: &Change) -> Result<Saved, Failed> {
+        modules::note(cx, &self.0);
         self.write(change)
     }
 
     async fn read(&self, cx: &Context, state: &Object) -> Result<Option<Saved>, Failed> {
         let mark: Mark = state.model();
+        modules::note(cx, &self.0);
         if known(&mark.drawer) == "later" && cx.defer(Deferral::AbsentPrerequisite).is_ok() {
             return Ok(Some(mark.into()));
         }
         Ok(self.look(mark)?.map(Saved::from))
     }
 
-    async fn delete(&self, _: &Context, state: &Object) -> Result<(), Failed> {
+    async fn delete(&self, cx: &Context, state: &Object) -> Result<(), Failed> {
         let mark: Mark = state.model();
+        modules::note(cx, &self.0);
         match std::fs::remove_file(self.file(known(&mark.drawer), known(&mark.name))?) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(Diagnostic::error("Mark not deleted")

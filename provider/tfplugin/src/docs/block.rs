@@ -32,8 +32,13 @@ impl<'a> Members<'a> {
 /// Writes the section `## Schema`.
 pub(super) fn schema(out: &mut String, block: &Json) {
     out.push_str("\n## Schema\n");
+    members(out, block, "");
+}
+
+/// Lists the members of a block that is at the path `at`, and of all below.
+pub(super) fn members(out: &mut String, block: &Json, at: &str) {
     let mut below = VecDeque::new();
-    lists(out, "### ", &Members::of(block), "", &mut below);
+    lists(out, "### ", &Members::of(block), at, &mut below);
     while let Some(section) = below.pop_front() {
         let _ = write!(
             out,

@@ -1,4 +1,5 @@
-//! Documentation pages in the registry's layout, from `terraform providers schema -json` and a folder of examples.
+//! Documentation pages in the registry's layout, from `terraform providers schema -json` (or [`printed_schemas`], which needs no host)
+//! and a folder of examples.
 //!
 //! Pure: JSON and a reader of examples in, pages out. What is written comes from descriptions and examples, so that a page cannot say
 //! something else than the schema. The input is the host's own output: a page about a function, an ephemeral resource, an action or a
@@ -6,19 +7,20 @@
 //!
 //! | page | example |
 //! |---|---|
-//! | `docs/index.md` | `examples/provider/provider.tf` |
+//! | `docs/index.md` | `examples/provider/provider.tf`, and `provider_meta.tf` where the provider has such a block |
 //! | `docs/resources/NAME.md` | `examples/resources/TYPE/resource.tf`, `import.sh`, `import-by-string-id.tf`, `import-by-identity.tf` |
 //! | `docs/data-sources/NAME.md` | `examples/data-sources/TYPE/data-source.tf` |
 //! | `docs/ephemeral-resources/NAME.md` | `examples/ephemeral-resources/TYPE/ephemeral-resource.tf` |
 //! | `docs/list-resources/NAME.md` | `examples/list-resources/TYPE/list-resource.tf` |
 //! | `docs/actions/NAME.md` | `examples/actions/TYPE/action.tf` |
 //! | `docs/functions/NAME.md` | `examples/functions/NAME/function.tf` |
-//! | `docs/guides/NAME.md` | `templates/guides/NAME.md`, copied |
+//! | `docs/guides/NAME.md` | `templates/guides/NAME.md`, copied; its front matter is checked and made whole |
 //!
 //! `NAME` is the type without the provider's own prefix; a type with another prefix keeps it, as the registry expects.
 
 mod block;
 mod functions;
+mod guide;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use crate::schema::Schema;
+
+pub use crate::printed::printed_schemas;
+pub use guide::GuideMistake;
+
 /// What the schema does not say about a provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Words<'a> {
@@ -34,6 +41,8 @@ pub struct Words<'a> {
     pub provider: &'a str,
     /// Headings of the registry's sidebar: the first prefix that a type starts with decides. No match, no heading.
     pub groups: &'a [(&'a str, &'a str)],
+    /// What [`Provider::meta`](crate::Provider::meta) says: no host prints it.
+    pub meta: Option<&'a Schema>,
 }
 
 /// A page.
@@ -52,16 +61,20 @@ pub struct Pages {
     pub pages: Vec<Page>,
     /// Examples that a page should have and that are not there. A provider's test asserts that there is none.
     pub missing: Vec<String>,
+    /// Guides that are no pages, and why. There is no page of these; the caller stops, or a test does.
+    pub wrong: Vec<(String, GuideMistake)>,
 }
 
-/// The folders below `docs/` that belong to the generator: a page in them that it does not make is stale.
-pub const FOLDERS: [&str; 6] = [
+/// The folders below `docs/` that belong to the generator: a page in them that it does not make is stale. Guides are written below
+/// `templates/guides`.
+pub const FOLDERS: [&str; 7] = [
     "resources",
     "data-sources",
     "ephemeral-resources",
     "list-resources",
     "actions",
     "functions",
+    "guides",
 ];
 
 /// Why there are no pages.
@@ -198,11 +211,14 @@ pub fn pages(
         });
     }
     for guide in guides {
-        if let Some(text) = read(&format!("templates/guides/{guide}")) {
-            made.pages.push(Page {
-                path: format!("docs/guides/{guide}"),
+        let file = format!("templates/guides/{guide}");
+        match read(&file).map(|text| guide::page(&text)) {
+            None => made.missing.push(file),
+            Some(Err(why)) => made.wrong.push((file, why)),
+            Some(Ok(text)) => made.pages.push(Page {
+                path: format!("docs/{}/{guide}", FOLDERS[6]),
                 text,
-            });
+            }),
         }
     }
     Ok(made)

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use super::{Kind, Words, block, functions, sorted};
+use crate::printed::printed_meta;
+use crate::schema::Schema;
 
 /// Writes pages and notes what is missing.
 pub(super) struct Writer<'a> {
@@ -48,6 +50,9 @@ impl Writer<'_> {
         if kind == Kind::Resource {
             self.import(&mut out, name, identity);
         }
+        if let (Kind::Provider, Some(meta)) = (kind, self.words.meta) {
+            self.meta(&mut out, meta);
+        }
         out
     }
 
@@ -71,6 +76,28 @@ impl Writer<'_> {
         self.example(&mut out, &format!("examples/functions/{name}/function.tf"));
         functions::signature(&mut out, self.words.provider, name, function);
         out
+    }
+
+    /// What a module may say of itself.
+    fn meta(&mut self, out: &mut String, schema: &Schema) {
+        let printed = printed_meta(schema);
+        out.push_str("\n## Module Metadata\n");
+        let provider = self.words.provider;
+        let _ = write!(
+            out,
+            "\nA module that uses this provider may say in `terraform {{ provider_meta \"{provider}\" {{ … }} }}` who it is; it holds for \
+             the resources and data sources of that module alone."
+        );
+        if let Some(description) = printed["description"].as_str() {
+            let _ = write!(out, " {description}");
+        }
+        out.push('\n');
+        let file = "examples/provider/provider_meta.tf";
+        match (self.read)(file) {
+            Some(text) => fenced(out, "terraform", &text),
+            None => self.missing.push(file.to_owned()),
+        }
+        block::members(out, &printed, "provider_meta");
     }
 
     fn group(&self, name: &str) -> &str {

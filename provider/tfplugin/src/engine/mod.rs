@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::plan::Plan;
-use crate::schema::Schema;
+use crate::schema::{Attribute, Schema};
 use crate::value::{Object, Value};
 
 /// Plans a creation (no prior state) or an update, before the resource looks at it.
@@ -65,10 +65,8 @@ pub(crate) fn expected(schema: &Schema, config: &Object) -> Object {
     expected.as_object().cloned().unwrap_or_default()
 }
 
+/// Other words for the same are no change outside.
 fn declared_change(schema: &Schema, prior: &Object, proposed: &Object) -> bool {
-    schema
-        .attributes
-        .iter()
-        .filter(|a| !a.local)
-        .any(|a| prior.get(a.name()) != proposed.get(a.name()))
+    let same = |a: &Attribute| words::alike(a, prior.get(a.name()), proposed.get(a.name()));
+    !schema.attributes.iter().all(|a| a.local || same(a))
 }

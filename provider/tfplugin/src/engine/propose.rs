@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::blocks;
 use crate::engine::settle::default_of;
-use crate::engine::words::{means, partners};
+use crate::engine::words;
 use crate::path::Path;
 use crate::schema::{Attribute, Nesting, OnUnknown, Schema, Shape};
 use crate::value::{Object, Value};
@@ -38,26 +38,22 @@ fn propose_attribute(a: &Attribute, config: &Value, prior: Option<&Value>) -> Va
             (None, _) => config.clone(),
         };
     }
-    match (a.shape(), &a.same_if, prior) {
-        // Blocks in sets are as configured, to the letter: one that is unknown in part now could not keep the state's words when the
-        // host plans again at apply, for it may turn out to mean the same only then.
-        (Shape::Nested(Nesting::Set, inner), _, Some(before)) if a.items.is_none() => {
-            set_of(inner, config, before)
+    match (a.shape(), &a.same_if) {
+        (Shape::Nested(Nesting::Set, inner), _) => {
+            set_of(inner, config, prior.map_or(&[], Value::elements))
         }
-        (Shape::Nested(nesting, inner), ..) => {
+        (Shape::Nested(nesting, inner), _) => {
             over_objects(*nesting, config, prior, &|config, prior| {
                 Value::Object(propose(inner, config, prior))
             })
         }
-        (Shape::Plain(_), Some(same), Some(before)) if means(same, before, config) => {
-            before.clone()
-        }
-        (Shape::Plain(_), ..) => config.clone(),
+        (Shape::Plain(_), Some(same)) => words::planned(same, prior.into_iter(), config.clone()),
+        (Shape::Plain(_), None) => config.clone(),
     }
 }
 
-/// Objects of a set have no place. An object that means the same as one of the state is that one; the rest is as the configuration has it.
-fn set_of(inner: &[Attribute], config: &Value, before: &Value) -> Value {
+/// Elements of a set have no place, so nothing of the state's belongs to one of them but its words.
+fn set_of(inner: &[Attribute], config: &Value, before: &[Value]) -> Value {
     let Value::Set(elements) = config else {
         return config.clone();
     };
@@ -65,14 +61,7 @@ fn set_of(inner: &[Attribute], config: &Value, before: &Value) -> Value {
         e.as_object()
             .map_or_else(|| e.clone(), |o| Value::Object(propose(inner, o, None)))
     };
-    let proposed: Vec<_> = elements.iter().map(alone).collect();
-    let same = |p: &Value, b: &Value| match (p, b) {
-        (Value::Object(p), Value::Object(b)) => propose(inner, p, Some(b)) == *b,
-        _ => false,
-    };
-    let partners = partners(&proposed, before.elements(), same);
-    let pairs = proposed.iter().zip(partners);
-    Value::set(pairs.map(|(p, partner)| partner.unwrap_or(p).clone()))
+    words::reworded(inner, elements.iter().map(alone).collect(), before)
 }
 
 /// Puts "known after apply" wherever the provider decides in an update.
@@ -144,7 +133,10 @@ pub(crate) fn follow(
     loop {
         let before = waiting.len();
         waiting.retain(|(name, needs)| {
-            let changed = needs.iter().any(|n| prior.get(n) != planned.get(n));
+            let changed = needs.iter().any(|n| {
+                let need = attributes.iter().find(|a| a.name() == n);
+                !need.is_some_and(|a| words::alike(a, prior.get(n), planned.get(n)))
+            });
             if changed {
                 planned.put(*name, Value::Unknown);
             }
@@ -229,7 +221,7 @@ pub(super) fn over_objects(
                     .collect(),
             )
         }
-        // Elements of a set have no place; whoever knows their partners does not come here.
+        // Elements of a set have no place.
         (Nesting::Set, Value::Set(es)) => Value::set(es.iter().map(|e| one(e, None))),
         (Nesting::Map, Value::Map(es)) => {
             let empty = BTreeMap::new();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::engine::words;
 use crate::path::Path;
 use crate::schema::{Attribute, Nesting, Replace, Shape};
 use crate::value::{Object, Value};
@@ -43,7 +44,7 @@ fn objects(
 fn attribute(a: &Attribute, path: Path, values: &[Value; 3], found: &mut BTreeSet<Path>) {
     let [config, prior, planned] = values;
     let decided = config.is_null() && a.is_computed() && a.default.is_none();
-    if decided || a.write_only || prior == planned {
+    if decided || a.write_only || words::alike(a, prior, planned) {
         return;
     }
     let replaces = match &a.replace {

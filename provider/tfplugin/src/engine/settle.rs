@@ -207,13 +207,14 @@ pub(super) fn default_of(a: &Attribute) -> Option<Value> {
     Some(write_only_as_null(a, default))
 }
 
-/// Do plan and state differ in nothing but what only the state knows? Then there is nothing to do outside.
+/// Do plan and state differ in nothing but what only the state knows, and in words? Then there is nothing to do outside.
 pub(crate) fn only_local_changes(
     attributes: &[Attribute],
     prior: &Object,
     planned: &Object,
 ) -> bool {
-    let same = |a: &Attribute| a.local || prior.get(a.name()) == planned.get(a.name());
+    let same =
+        |a: &Attribute| a.local || words::alike(a, prior.get(a.name()), planned.get(a.name()));
     prior != planned
         && attributes.iter().all(same)
         && Value::Object(planned.clone()).is_wholly_known()

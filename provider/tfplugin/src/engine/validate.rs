@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::engine::propose;
+use crate::engine::{propose, words};
 use crate::path::Path;
 use crate::schema::{Attribute, Items, Nesting, Presence, Rule, Schema, Shape};
 use crate::value::{Object, Type, Value};
@@ -76,14 +76,25 @@ impl Check<'_> {
         }
     }
 
-    /// The host counts the elements of a set, and a default may make two of them one.
+    /// The host counts the elements of a set, and a default or the state's words may make two of them one.
     fn collapse(&mut self, inner: &[Attribute], value: &Value, at: &Path) {
         let Value::Set(elements) = value else { return };
         let filled = elements.iter().map(|e| {
             let fill = |o: &Object| Value::Object(propose(inner, o, None));
             e.as_object().map_or_else(|| e.clone(), fill)
         });
-        if Value::set(filled).elements().len() < elements.len() {
+        let filled = Value::set(filled);
+        if words::twins(inner, filled.elements()) {
+            self.found.push(
+                Diagnostic::error("Elements mean the same")
+                    .detail(format!(
+                        "Two elements of `{at}` say the same in other words, and a set has everything once."
+                    ))
+                    .hint("remove one of them")
+                    .at(at.clone()),
+            );
+        }
+        if filled.elements().len() < elements.len() {
             self.found.push(
                 Diagnostic::error("Elements become equal")
                     .detail(format!(

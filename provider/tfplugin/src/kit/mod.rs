@@ -31,13 +31,12 @@ steps.run_in_process(demo).await
 )]
 
 mod engine;
-mod printed;
 #[cfg(feature = "kit")]
 mod steps;
 mod workspace;
 
+pub use crate::printed::printed_schemas;
 pub use engine::{Engine, NoEngine, Product, Version};
-pub use printed::printed_schemas;
 #[cfg(feature = "kit")]
 pub use steps::{Effect, Step, StepFailure, Steps};
 pub use workspace::{Outcome, Plugin, Workspace, flat};

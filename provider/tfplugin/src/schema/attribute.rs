@@ -225,8 +225,11 @@ impl Attribute {
     }
 
     /// Where `same(state, configuration)`, the plan keeps the state's way of writing the value. For known values only; see
-    /// [`same`](crate::schema::same). In a collection every element must be the same as its partner.
-    /// The blocks of a set are always planned as they are configured.
+    /// [`same`](crate::schema::same). In a set of objects, the words come from any element of the state.
+    ///
+    /// A plain collection, where every element must be the same as its partner, is planned as it is configured, since hosts take it as a
+    /// whole only. Other words in it are a change of the state alone: nothing follows from it, replaces, or reaches the resource.
+    /// States keep their words in collections, too, where the resource answers in its own.
     #[must_use]
     pub fn same_if(
         mut self,

@@ -25,6 +25,7 @@ impl Service {
             private: m.prior_private,
             identity: self.read_identity(name, m.prior_identity.as_ref())?,
             deferrals: deferrals(m.client_capabilities.as_ref()),
+            meta: self.meta(m.provider_meta.as_ref())?,
         };
         let planned = self.runtime.plan_for(name, prior, config, asked).await;
         Ok(pb::plan_resource_change::Response {
@@ -49,6 +50,7 @@ impl Service {
             private: m.planned_private,
             identity: self.read_identity(name, m.planned_identity.as_ref())?,
             deferrals: Deferrals::Refused,
+            meta: self.meta(m.provider_meta.as_ref())?,
         };
         let done = self
             .runtime
@@ -83,6 +85,7 @@ impl Service {
             private: m.private,
             identity: self.read_identity(name, m.current_identity.as_ref())?,
             deferrals: deferrals(m.client_capabilities.as_ref()),
+            meta: self.meta(m.provider_meta.as_ref())?,
         };
         let done = self.runtime.read_for(name, state, asked).await;
         Ok(pb::read_resource::Response {

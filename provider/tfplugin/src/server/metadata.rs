@@ -59,6 +59,10 @@ impl Service {
         };
         pb::get_provider_schema::Response {
             provider: Some(wire::schema(self.runtime.schema(), Block::Provider)),
+            provider_meta: self
+                .runtime
+                .meta_schema()
+                .map(|s| wire::schema(s, Block::Provider)),
             resource_schemas: self.runtime.resource_schemas().map(stored).collect(),
             data_source_schemas: self.runtime.data_source_schemas().map(stored).collect(),
             diagnostics: wire::diagnostics(self.mistakes()),

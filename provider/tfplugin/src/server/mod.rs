@@ -25,16 +25,19 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use crate::context::{AfterStop, Host};
-use crate::diagnostics::Diagnostic;
-use crate::engine::WriteOnly;
+use crate::diagnostics::{Diagnostic, Diagnostics, Severity};
+use crate::engine::{self, WriteOnly};
+use crate::lifecycle::Asked;
 use crate::runtime::Runtime;
-use crate::value::Type;
+use crate::schema::Schema;
+use crate::value::{Object, Type};
 
 /// The service.
 pub(crate) struct Service {
     runtime: Arc<Runtime>,
     after_stop: AfterStop,
     provider_type: Type,
+    meta_type: Option<Type>,
     resource_types: BTreeMap<&'static str, Type>,
     identity_types: BTreeMap<&'static str, Type>,
     list_types: BTreeMap<&'static str, Type>,
@@ -48,6 +51,7 @@ impl Service {
         Self {
             after_stop,
             provider_type: runtime.schema().ty(),
+            meta_type: runtime.meta_schema().map(Schema::ty),
             resource_types: runtime
                 .resource_schemas()
                 .map(|(n, s)| (n, s.ty()))
@@ -80,16 +84,42 @@ impl Service {
         Ok(&self.data_source_types[name])
     }
 
+    /// What the module says of itself, checked; nothing where neither it nor the provider knows of that.
+    fn meta(&self, said: Option<&pb::DynamicValue>) -> Result<Object, Diagnostic> {
+        let (Some(ty), Some(schema)) = (&self.meta_type, self.runtime.meta_schema()) else {
+            return Ok(Object::default());
+        };
+        let Some(meta) = wire::read(said, ty)? else {
+            return Ok(Object::default());
+        };
+        let mut found = Diagnostics::new();
+        engine::validate(schema, &meta, WriteOnly::Refused, &mut found);
+        let wrong = found.into_iter().find(|d| d.severity == Severity::Error);
+        match wrong {
+            // A path would be looked up in the resource's block.
+            Some(why) => Err(Diagnostic {
+                detail: format!("In the module's provider_meta block: {}", why.detail),
+                path: None,
+                ..why
+            }),
+            None => Ok(meta),
+        }
+    }
+
     async fn data(
         &self,
         m: &pb::read_data_source::Request,
     ) -> Result<pb::read_data_source::Response, Diagnostic> {
         let ty = self.data_source_type(&m.type_name)?;
         let config = wire::read(m.config.as_ref(), ty)?.unwrap_or_default();
-        let deferrals = managed::deferrals(m.client_capabilities.as_ref());
+        let asked = Asked {
+            deferrals: managed::deferrals(m.client_capabilities.as_ref()),
+            meta: self.meta(m.provider_meta.as_ref())?,
+            ..Asked::default()
+        };
         let done = self
             .runtime
-            .read_data_source_for(&m.type_name, config, deferrals)
+            .read_data_source_for(&m.type_name, config, asked)
             .await;
         Ok(pb::read_data_source::Response {
             state: Some(wire::write(done.state, ty)?),

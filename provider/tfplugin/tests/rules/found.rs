@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tfplugin::schema::{Attribute, Nesting, Schema, Shape, optional, optional_computed, required};
+use tfplugin::schema::{
+    Attribute, Nesting, Schema, Shape, block, optional, optional_computed, required,
+};
 use tfplugin::{Object, Type};
 
 use crate::host::Val;
 use crate::session::{Action, Planned, Session};
-use crate::subject::{Habits, Subject};
+use crate::subject::{Habits, Subject, same_text};
 
 fn text(name: &str, spec: Attribute) -> Attribute {
     Attribute::dynamic(name, Shape::Plain(Type::String), spec)
@@ -31,12 +33,16 @@ fn word(text: &str) -> Val {
     Val::Text(text.to_owned())
 }
 
+async fn session(attribute: Attribute, habits: Habits) -> Session {
+    let schema = Schema::new("").attribute(attribute);
+    Session::new(Arc::new(Subject { schema, habits }))
+        .await
+        .unwrap()
+}
+
 /// The plan of this configuration on this state: accepted by the host, or refused with words about the configuration.
 async fn check(attribute: Attribute, habits: Habits, prior: &Val, config: &Val) -> Option<Planned> {
-    let schema = Schema::new("").attribute(attribute);
-    let session = Session::new(Arc::new(Subject { schema, habits }))
-        .await
-        .unwrap();
+    let session = session(attribute, habits).await;
     session.plan(prior, config).await.unwrap()
 }
 
@@ -129,4 +135,73 @@ async fn elements_of_a_set_that_a_default_makes_equal() {
             .await
             .is_some()
     );
+}
+
+/// Elements of sets that stay, in other words, with `mode` or `name` open in the first plan.
+fn element(mode: Val, name: Val) -> Val {
+    object(&[("mode", mode), ("name", name)])
+}
+
+/// What is planned for a part of the configuration must hold for the whole of it.
+#[tokio::test]
+async fn words_of_a_set_that_is_open_in_part() {
+    let inner = || {
+        vec![
+            text("mode", optional().same_if(same_text)),
+            text("name", optional().same_if(same_text)),
+        ]
+    };
+    let set = |elements: &[Val]| object(&[("a", Val::set(elements.to_vec()))]);
+    let prior = set(&[element(word("x"), word("y"))]);
+    for (open, then) in [
+        // It turns out to mean the state's element.
+        (
+            vec![element(word("X"), Val::Unknown)],
+            vec![element(word("X"), word("y"))],
+        ),
+        // It does not.
+        (
+            vec![element(word("X"), Val::Unknown)],
+            vec![element(word("X"), word("z"))],
+        ),
+        // It turns out to mean an element that another one means, too.
+        (
+            vec![
+                element(word("x"), word("Z")),
+                element(Val::Unknown, word("y")),
+            ],
+            vec![element(word("x"), word("Z")), element(word("X"), word("y"))],
+        ),
+    ] {
+        for spec in [optional(), block()] {
+            let s = session(nested("a", Nesting::Set, inner(), spec), Habits::default()).await;
+            crate::lived(&s, &prior, &set(&open), &set(&then))
+                .await
+                .unwrap();
+        }
+    }
+}
+
+/// The host takes a plain collection as it is configured or as it was, never something between.
+#[tokio::test]
+async fn words_of_a_collection_that_is_open_in_part() {
+    let list = |es: &[Val]| object(&[("a", Val::List(es.to_vec()))]);
+    let set = |es: &[Val]| object(&[("a", Val::set(es.to_vec()))]);
+    let map = |es: &[Val]| {
+        let keyed = ["k", "l"].iter().map(|k| (*k).to_owned()).zip(es.to_vec());
+        object(&[("a", Val::Map(keyed.collect()))])
+    };
+    let cases: [(Type, &dyn Fn(&[Val]) -> Val); 3] = [
+        (Type::list(Type::String), &list),
+        (Type::set(Type::String), &set),
+        (Type::map(Type::String), &map),
+    ];
+    for (ty, of) in cases {
+        let a = Attribute::dynamic("a", Shape::Plain(ty), optional().same_if(same_text));
+        let s = session(a, Habits::default()).await;
+        let prior = of(&[word("x"), word("y")]);
+        let open = of(&[word("X"), Val::Unknown]);
+        let then = of(&[word("X"), word("y")]);
+        crate::lived(&s, &prior, &open, &then).await.unwrap();
+    }
 }

@@ -43,50 +43,54 @@ async fn story(bytes: &[u8]) -> Result<(), String> {
     let habits = Habits::new(&mut c);
     let session = Session::new(Arc::new(Subject { schema, habits })).await?;
     let first = values::config(&session.attrs, &mut c, When::Plan);
-    let made = lived(&session, &Val::Null, &first, &mut c).await?;
+    let then = values::resolved(&session.attrs, &first, &mut c);
+    let made = lived(&session, &Val::Null, &first, &then).await?;
     let prior = match made {
         Some(state) if c.pick(3) > 0 => state,
         // What a refresh brought has nothing to do with what was applied.
         _ => values::state(&session.attrs, &mut c),
     };
-    let second = values::config(&session.attrs, &mut c, When::Plan);
-    let changed = lived(&session, &prior, &second, &mut c).await?;
+    let (second, then) = if c.pick(2) == 0 {
+        let second = values::config(&session.attrs, &mut c, When::Plan);
+        let then = values::resolved(&session.attrs, &second, &mut c);
+        (second, then)
+    } else {
+        // The same in other words, of which a part is open when it is planned first.
+        let then = values::rewritten(&then, &mut c);
+        (values::opened(&session.attrs, &then, &mut c), then)
+    };
+    let changed = lived(&session, &prior, &second, &then).await?;
     session.import().await?;
     session.delete(&changed.unwrap_or(prior)).await
 }
 
-/// Plan, the values that were open, the plan again, apply, refresh, and a plan that has nothing to do. The state, where one was made.
-async fn lived(
-    s: &Session,
-    prior: &Val,
-    config: &Val,
-    c: &mut Choices<'_>,
-) -> Result<Option<Val>, String> {
-    let Some(plan) = s.plan(prior, config).await? else {
+/// The plan of what is known first, the plan of what the configuration is `then`, apply, refresh, and a plan that has nothing to do.
+/// The state, where one was made.
+async fn lived(s: &Session, prior: &Val, first: &Val, then: &Val) -> Result<Option<Val>, String> {
+    let Some(plan) = s.plan(prior, first).await? else {
         return Ok(None);
     };
-    let config = values::resolved(&s.attrs, config, c);
     let base = if plan.action == Action::Replace {
         &Val::Null
     } else {
         prior
     };
-    let Some(last) = s.plan(base, &config).await? else {
+    let Some(last) = s.plan(base, then).await? else {
         return Ok(None);
     };
     s.follows(&plan, &last)?;
     if last.action == Action::Nothing {
         return Ok(Some(prior.clone()));
     }
-    let Some(state) = s.apply(base, &last, &config).await? else {
+    let Some(state) = s.apply(base, &last, then).await? else {
         return Ok(None);
     };
     s.stored(&state).await?;
     if s.quiet() {
-        let again = s.plan(&state, &config).await?;
+        let again = s.plan(&state, then).await?;
         if again.as_ref().is_none_or(|p| p.action != Action::Nothing) {
             return Err(format!(
-                "a second plan is not empty: {again:?}\nof state {state:?}\nconfig {config:?}"
+                "a second plan is not empty: {again:?}\nof state {state:?}\nconfig {then:?}"
             ));
         }
     }
@@ -115,7 +119,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
-    fn terraform_accepts_every_answer(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn terraform_accepts_every_answer(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         check(&bytes).map_err(TestCaseError::fail)?;
     }
 }

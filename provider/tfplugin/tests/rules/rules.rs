@@ -14,13 +14,18 @@ pub(crate) fn plan_breaches(
     config: &Val,
     planned: &Val,
 ) -> Vec<String> {
+    object_breaches(attrs, std::slice::from_ref(prior), config, planned)
+}
+
+/// Below a set, any of its elements in the state may have been what is at this place now.
+fn object_breaches(attrs: &[Attr], priors: &[Val], config: &Val, planned: &Val) -> Vec<String> {
     // An element that is unknown as a whole has no attributes yet.
     if (config, planned) == (&Val::Unknown, &Val::Unknown) {
         return Vec::new();
     }
     let one = |a: &Attr| {
-        let values = [prior, config, planned].map(|v| v.attr(&a.name));
-        let found = planned_attribute(a, &values);
+        let priors: Vec<_> = priors.iter().map(|p| p.attr(&a.name)).collect();
+        let found = planned_attribute(a, &priors, &config.attr(&a.name), &planned.attr(&a.name));
         found
             .into_iter()
             .map(|b| format!("{}: {b}", a.name))
@@ -29,8 +34,7 @@ pub(crate) fn plan_breaches(
     attrs.iter().flat_map(one).collect()
 }
 
-fn planned_attribute(a: &Attr, values: &[Val; 3]) -> Vec<String> {
-    let [prior, config, planned] = values;
+fn planned_attribute(a: &Attr, priors: &[Val], config: &Val, planned: &Val) -> Vec<String> {
     if a.write_only {
         return breach(!planned.is_null(), || {
             "a write-only value is in the plan".into()
@@ -38,7 +42,7 @@ fn planned_attribute(a: &Attr, values: &[Val; 3]) -> Vec<String> {
     }
     // As configured, or the state's way of writing it, or the provider's decision.
     let accepted = planned == config
-        || (planned == prior && !prior.is_null() && !config.is_null())
+        || (priors.contains(planned) && !planned.is_null() && !config.is_null())
         || (config.is_null() && a.computed);
     if accepted {
         return Vec::new();
@@ -49,21 +53,21 @@ fn planned_attribute(a: &Attr, values: &[Val; 3]) -> Vec<String> {
         )];
     };
     let shown = || format!("planned {planned:?} where {config:?} is configured");
+    let before = |step: &Step| {
+        let at = std::slice::from_ref(step);
+        let there = priors.iter().filter_map(|p| p.at(at));
+        there.collect::<Vec<_>>()
+    };
     match (config, planned) {
         (Val::Null | Val::Unknown, _) | (_, Val::Null | Val::Unknown) => vec![shown()],
-        (Val::Object(_), Val::Object(_)) => plan_breaches(inner, prior, config, planned),
-        (Val::List(cs), Val::List(ns)) if cs.len() == ns.len() => {
-            let before = |i| prior.at(&[Step::Index(i)]).unwrap_or(Val::Null);
-            (0..cs.len())
-                .flat_map(|i| plan_breaches(inner, &before(i), &cs[i], &ns[i]))
-                .collect()
-        }
-        (Val::Map(cs), Val::Map(ns)) if cs.keys().eq(ns.keys()) => {
-            let before = |k: &String| prior.at(&[Step::Key(k.clone())]).unwrap_or(Val::Null);
-            cs.keys()
-                .flat_map(|k| plan_breaches(inner, &before(k), &cs[k], &ns[k]))
-                .collect()
-        }
+        (Val::Object(_), Val::Object(_)) => object_breaches(inner, priors, config, planned),
+        (Val::List(cs), Val::List(ns)) if cs.len() == ns.len() => (0..cs.len())
+            .flat_map(|i| object_breaches(inner, &before(&Step::Index(i)), &cs[i], &ns[i]))
+            .collect(),
+        (Val::Map(cs), Val::Map(ns)) if cs.keys().eq(ns.keys()) => cs
+            .keys()
+            .flat_map(|k| object_breaches(inner, &before(&Step::Key(k.clone())), &cs[k], &ns[k]))
+            .collect(),
         (Val::Set(cs), Val::Set(ns)) if *nesting == NestingMode::Set => {
             let known = config.wholly_known() && planned.wholly_known();
             let mut found = breach(known && cs.len() != ns.len(), || {
@@ -73,17 +77,16 @@ fn planned_attribute(a: &Attr, values: &[Val; 3]) -> Vec<String> {
                     cs.len()
                 )
             });
-            // An element may keep the way that one in the state was written, in blocks, too: nine engines take such plans (the story
-            // `the_same_in_other_words`).
-            let states: &[Val] = match prior {
-                Val::Set(ps) => ps,
-                _ => &[],
+            // A value may keep the way that one in the state was written, in blocks, too. Hosts count the elements and leave the rest to
+            // the provider; engines take such plans (the story `the_same_in_other_words`).
+            let of_set = |p: &Val| match p {
+                Val::Set(ps) => ps.clone(),
+                _ => Vec::new(),
             };
-            let fits = |c: &Val, n: &Val| {
-                let from = |p: &Val| plan_breaches(inner, p, c, n).is_empty();
-                from(&Val::Null) || states.iter().any(from)
-            };
-            found.extend(uncorrelated(cs, ns, fits));
+            let states: Vec<_> = priors.iter().flat_map(of_set).collect();
+            found.extend(uncorrelated(cs, ns, |c, n| {
+                object_breaches(inner, &states, c, n).is_empty()
+            }));
             found
         }
         _ => vec![shown()],

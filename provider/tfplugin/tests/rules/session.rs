@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metal_proto::tfplugin6 as pb;
 use pb::provider_server::Provider as Protocol;
-use tonic::Request;
+use tonic::{Request, Response, Status};
 
 use crate::host::{self, Attr, Step, Ty, Val};
 use crate::rules;
@@ -52,6 +52,11 @@ fn errors(all: &[pb::Diagnostic]) -> Vec<String> {
         .collect()
 }
 
+/// What the provider answered: over gRPC, everything but values and messages is a mistake.
+fn answered<T>(answer: Result<Response<T>, Status>) -> T {
+    answer.unwrap().into_inner()
+}
+
 fn none(what: &str, found: Vec<String>, about: &[(&str, &Val)]) -> Result<(), String> {
     if found.is_empty() {
         return Ok(());
@@ -67,11 +72,11 @@ impl Session {
     pub(crate) async fn new(subject: Arc<Subject>) -> Result<Self, String> {
         let habits = subject.habits.clone();
         let service = tfplugin::in_process::service(Any(subject));
-        let schemas = service
-            .get_provider_schema(Request::new(pb::get_provider_schema::Request {}))
-            .await
-            .unwrap()
-            .into_inner();
+        let schemas = answered(
+            service
+                .get_provider_schema(Request::new(pb::get_provider_schema::Request {}))
+                .await,
+        );
         none("schema", errors(&schemas.diagnostics), &[])?;
         let block = schemas.resource_schemas[NAME].block.as_ref().unwrap();
         let attrs = host::members(block);
@@ -89,6 +94,14 @@ impl Session {
         !self.habits.touches && !self.habits.reopens
     }
 
+    fn message(&self, value: &Val) -> Option<pb::DynamicValue> {
+        host::message(value, &self.ty)
+    }
+
+    fn value(&self, message: Option<&pb::DynamicValue>) -> Result<Val, String> {
+        host::value(message, &self.ty)
+    }
+
     fn capabilities() -> Option<pb::ClientCapabilities> {
         Some(pb::ClientCapabilities {
             write_only_attributes_allowed: true,
@@ -96,45 +109,66 @@ impl Session {
         })
     }
 
-    /// Is it a configuration? Elements of a set that defaults make equal are none, since the host counts them.
+    /// Is it a configuration? Elements of a set that defaults or words make equal are none, since the host counts them.
     async fn validate(&self, config: &Val) -> Result<bool, String> {
         let request = pb::validate_resource_config::Request {
             type_name: NAME.into(),
-            config: host::message(config, &self.ty),
+            config: self.message(config),
             client_capabilities: Self::capabilities(),
         };
-        let said = self
-            .service
-            .validate_resource_config(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let said = answered(
+            self.service
+                .validate_resource_config(Request::new(request))
+                .await,
+        );
         let (refused, others): (Vec<_>, Vec<_>) = errors(&said.diagnostics)
             .into_iter()
-            .partition(|s| s.starts_with("Elements become equal"));
+            .partition(|s| s.starts_with("Elements "));
         none("validate", others, &[("config", config)])?;
         Ok(refused.is_empty())
     }
 
-    async fn ask(&self, prior: &Val, config: &Val) -> Result<Answer, String> {
-        let proposed = rules::proposal(&self.attrs, prior, config);
+    async fn plan_change(
+        &self,
+        [prior, proposed, config]: [&Val; 3],
+    ) -> pb::plan_resource_change::Response {
         let request = pb::plan_resource_change::Request {
             type_name: NAME.into(),
-            prior_state: host::message(prior, &self.ty),
-            proposed_new_state: host::message(&proposed, &self.ty),
-            config: host::message(config, &self.ty),
+            prior_state: self.message(prior),
+            proposed_new_state: self.message(proposed),
+            config: self.message(config),
             client_capabilities: Self::capabilities(),
             ..Default::default()
         };
-        let plan = self
-            .service
-            .plan_resource_change(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let call = self.service.plan_resource_change(Request::new(request));
+        answered(call.await)
+    }
+
+    async fn apply_change(
+        &self,
+        [prior, planned, config]: [&Val; 3],
+        private: Vec<u8>,
+    ) -> Result<(Val, Vec<String>), String> {
+        let request = pb::apply_resource_change::Request {
+            type_name: NAME.into(),
+            prior_state: self.message(prior),
+            planned_state: self.message(planned),
+            config: self.message(config),
+            planned_private: private,
+            ..Default::default()
+        };
+        let call = self.service.apply_resource_change(Request::new(request));
+        let done = answered(call.await);
+        let state = self.value(done.new_state.as_ref())?;
+        Ok((state, errors(&done.diagnostics)))
+    }
+
+    async fn ask(&self, prior: &Val, config: &Val) -> Result<Answer, String> {
+        let proposed = rules::proposal(&self.attrs, prior, config);
+        let plan = self.plan_change([prior, &proposed, config]).await;
         let about = [("prior", prior), ("config", config)];
         none("plan", errors(&plan.diagnostics), &about)?;
-        let value = host::value(plan.planned_state.as_ref(), &self.ty)?;
+        let value = self.value(plan.planned_state.as_ref())?;
         let mut found = rules::plan_breaches(&self.attrs, prior, config, &value);
         found.extend(
             self.attrs
@@ -217,22 +251,8 @@ impl Session {
         plan: &Planned,
         config: &Val,
     ) -> Result<Option<Val>, String> {
-        let request = pb::apply_resource_change::Request {
-            type_name: NAME.into(),
-            prior_state: host::message(prior, &self.ty),
-            planned_state: host::message(&plan.value, &self.ty),
-            config: host::message(config, &self.ty),
-            planned_private: plan.private.clone(),
-            ..Default::default()
-        };
-        let done = self
-            .service
-            .apply_resource_change(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
-        let said = errors(&done.diagnostics);
-        let state = host::value(done.new_state.as_ref(), &self.ty)?;
+        let values = [prior, &plan.value, config];
+        let (state, said) = self.apply_change(values, plan.private.clone()).await?;
         let about = [("planned", &plan.value), ("state", &state)];
         // A change that only the state knows does not reach the resource, and cannot fail.
         if self.habits.fails && !said.is_empty() {
@@ -263,31 +283,25 @@ impl Session {
             version: 0,
             raw_state: Some(raw),
         };
-        let upgraded = self
-            .service
-            .upgrade_resource_state(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let upgraded = answered(
+            self.service
+                .upgrade_resource_state(Request::new(request))
+                .await,
+        );
         none(
             "upgrade",
             errors(&upgraded.diagnostics),
             &[("state", state)],
         )?;
-        let same = host::value(upgraded.upgraded_state.as_ref(), &self.ty)?;
+        let same = self.value(upgraded.upgraded_state.as_ref())?;
         let request = pb::read_resource::Request {
             type_name: NAME.into(),
-            current_state: host::message(state, &self.ty),
+            current_state: self.message(state),
             ..Default::default()
         };
-        let seen = self
-            .service
-            .read_resource(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let seen = answered(self.service.read_resource(Request::new(request)).await);
         none("read", errors(&seen.diagnostics), &[("state", state)])?;
-        let refreshed = host::value(seen.new_state.as_ref(), &self.ty)?;
+        let refreshed = self.value(seen.new_state.as_ref())?;
         if same == *state && refreshed == *state {
             return Ok(());
         }
@@ -303,15 +317,14 @@ impl Session {
             id: "x".into(),
             ..Default::default()
         };
-        let done = self
-            .service
-            .import_resource_state(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let done = answered(
+            self.service
+                .import_resource_state(Request::new(request))
+                .await,
+        );
         none("import", errors(&done.diagnostics), &[])?;
         for one in &done.imported_resources {
-            let state = host::value(one.state.as_ref(), &self.ty)?;
+            let state = self.value(one.state.as_ref())?;
             none(
                 "imported",
                 rules::state_breaches(&self.attrs, &state),
@@ -323,46 +336,17 @@ impl Session {
 
     /// A deletion is planned as nothing and leaves nothing.
     pub(crate) async fn delete(&self, prior: &Val) -> Result<(), String> {
-        let request = pb::plan_resource_change::Request {
-            type_name: NAME.into(),
-            prior_state: host::message(prior, &self.ty),
-            proposed_new_state: host::message(&Val::Null, &self.ty),
-            config: host::message(&Val::Null, &self.ty),
-            ..Default::default()
-        };
-        let plan = self
-            .service
-            .plan_resource_change(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
+        let values = [prior, &Val::Null, &Val::Null];
+        let plan = self.plan_change(values).await;
         none("plan of a deletion", errors(&plan.diagnostics), &[])?;
-        if !host::value(plan.planned_state.as_ref(), &self.ty)?.is_null() {
+        if !self.value(plan.planned_state.as_ref())?.is_null() {
             return Err("a deletion was planned as something".into());
         }
-        let request = pb::apply_resource_change::Request {
-            type_name: NAME.into(),
-            prior_state: host::message(prior, &self.ty),
-            planned_state: host::message(&Val::Null, &self.ty),
-            config: host::message(&Val::Null, &self.ty),
-            ..Default::default()
-        };
-        let done = self
-            .service
-            .apply_resource_change(Request::new(request))
-            .await
-            .unwrap()
-            .into_inner();
-        none("deletion", errors(&done.diagnostics), &[])?;
-        let left = host::value(done.new_state.as_ref(), &self.ty)?;
-        none(
-            "deletion",
-            if left.is_null() {
-                vec![]
-            } else {
-                vec!["it left something".into()]
-            },
-            &[("left", &left)],
-        )
+        let (left, said) = self.apply_change(values, Vec::new()).await?;
+        none("deletion", said, &[])?;
+        if left.is_null() {
+            return Ok(());
+        }
+        Err(format!("a deletion left {left:?}"))
     }
 }

@@ -114,6 +114,7 @@ fn plain(c: &mut Choices<'_>, holds: Holds) -> Type {
         Type::Number,
         Type::list(Type::String),
         Type::set(Type::Number),
+        Type::set(Type::String),
         Type::map(Type::String),
         Type::list(point()),
         Type::set(point()),
@@ -126,7 +127,7 @@ fn plain(c: &mut Choices<'_>, holds: Holds) -> Type {
     c.of(if holds == Holds::Everything {
         &all
     } else {
-        &all[..11]
+        &all[..12]
     })
 }
 
@@ -150,16 +151,30 @@ fn modified(
         5 => a.requires_replace_if(|_, new| !new.is_wholly_known() || new.is_null()),
         _ => a,
     };
-    if matches!(a.shape(), Shape::Plain(Type::String)) && c.rarely(3) {
-        a = a.same_if(|x, y| match (x.as_str(), y.as_str()) {
-            (Some(x), Some(y)) => x.eq_ignore_ascii_case(y),
-            _ => false,
-        });
+    if matches!(a.shape(), Shape::Plain(ty) if in_words(ty)) && c.rarely(3) {
+        a = a.same_if(same_text);
     }
     match c.pick(8) {
         6 if !a.is_computed() && within == Within::Block => a.write_only(),
         7 => a.local(),
         _ => a,
+    }
+}
+
+/// Is it text, or a collection of text? Such values have other words for the same.
+fn in_words(ty: &Type) -> bool {
+    match ty {
+        Type::String => true,
+        Type::List(e) | Type::Set(e) | Type::Map(e) => in_words(e),
+        _ => false,
+    }
+}
+
+/// Upper and lower case mean the same.
+pub(crate) fn same_text(x: &Value, y: &Value) -> bool {
+    match (x.as_str(), y.as_str()) {
+        (Some(x), Some(y)) => x.eq_ignore_ascii_case(y),
+        _ => false,
     }
 }
 

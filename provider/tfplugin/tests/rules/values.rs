@@ -122,6 +122,91 @@ fn known(value: &Val, ty: &Ty, c: &mut Choices<'_>) -> Val {
     }
 }
 
+/// The same in other words: text in another mix of upper and lower case.
+pub(crate) fn rewritten(value: &Val, c: &mut Choices<'_>) -> Val {
+    match value {
+        Val::Text(t) => Val::Text(match c.pick(3) {
+            0 => t.clone(),
+            1 => t.to_ascii_uppercase(),
+            _ => t.to_ascii_lowercase(),
+        }),
+        Val::List(es) => Val::List(es.iter().map(|e| rewritten(e, c)).collect()),
+        Val::Set(es) => Val::set(es.iter().map(|e| rewritten(e, c)).collect()),
+        Val::Map(es) => Val::Map(
+            es.iter()
+                .map(|(k, e)| (k.clone(), rewritten(e, c)))
+                .collect(),
+        ),
+        Val::Object(es) => Val::Object(
+            es.iter()
+                .map(|(k, e)| (k.clone(), rewritten(e, c)))
+                .collect(),
+        ),
+        Val::Dynamic(inner) => Val::Dynamic(Box::new((inner.0.clone(), rewritten(&inner.1, c)))),
+        Val::Null | Val::Unknown | Val::Bool(_) | Val::Number(_) => value.clone(),
+    }
+}
+
+/// A configuration of which this one may come: some of it is not known yet.
+pub(crate) fn opened(attrs: &[Attr], config: &Val, c: &mut Choices<'_>) -> Val {
+    let one = |a: &Attr| {
+        let value = config.attr(&a.name);
+        let value = match &a.nested {
+            // Blocks are there or not; what they hold may be open.
+            Some((_, inner)) if a.block => each(&value, &mut |e| opened(inner, e, c)),
+            _ if !a.optional && !a.required || c.rarely(12) => unknown_if(a, value),
+            Some((nesting, inner)) => {
+                let whole = *nesting != NestingMode::Single;
+                each(&value, &mut |e| match e {
+                    Val::Object(_) if whole && c.rarely(12) => Val::Unknown,
+                    Val::Object(_) => opened(inner, e, c),
+                    other => other.clone(),
+                })
+            }
+            None => opened_inside(&value, c),
+        };
+        (a.name.clone(), value)
+    };
+    match config {
+        Val::Object(_) => Val::Object(attrs.iter().map(one).collect()),
+        other => other.clone(),
+    }
+}
+
+/// What may be set can be open; the rest is null.
+fn unknown_if(a: &Attr, value: Val) -> Val {
+    if a.optional || a.required {
+        Val::Unknown
+    } else {
+        value
+    }
+}
+
+fn opened_inside(value: &Val, c: &mut Choices<'_>) -> Val {
+    let mut one = |e: &Val| {
+        if c.rarely(5) {
+            Val::Unknown
+        } else {
+            opened_inside(e, c)
+        }
+    };
+    match value {
+        Val::Object(es) => Val::Object(es.iter().map(|(k, e)| (k.clone(), one(e))).collect()),
+        collection => each(collection, &mut one),
+    }
+}
+
+/// The value with something else in place of each element or attribute; a single object of nested attributes is its own element.
+fn each(value: &Val, f: &mut dyn FnMut(&Val) -> Val) -> Val {
+    match value {
+        Val::List(es) => Val::List(es.iter().map(f).collect()),
+        Val::Set(es) => Val::set(es.iter().map(f).collect()),
+        Val::Map(es) => Val::Map(es.iter().map(|(k, e)| (k.clone(), f(e))).collect()),
+        Val::Object(_) => f(value),
+        other => other.clone(),
+    }
+}
+
 fn arranged(
     nesting: NestingMode,
     c: &mut Choices<'_>,

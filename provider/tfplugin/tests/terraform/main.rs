@@ -1,10 +1,11 @@
 //! Real engines drive the toy provider: every story on every Terraform and OpenTofu that is here and has the story's feature.
 //!
-//! The engines come from the list that `METAL_ENGINES` names (default: `target/engines/engines.json`, which `scripts/test --engines`
-//! writes), else from `METAL_ENGINE`, else from PATH. A test is called `ENGINE::STORY`: `cargo test -p tfplugin --test terraform -- tofu-1.12.6`.
+//! A test is called `ENGINE::STORY`: `cargo test -p tfplugin --test terraform -- tofu-1.12.6`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../toy/engines.rs"]
+mod engines;
 #[path = "../toy/mod.rs"]
 mod toy;
 #[path = "../../examples/toy/main.rs"]
@@ -28,7 +29,6 @@ mod moving;
 mod rig;
 mod support;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -62,13 +62,7 @@ fn stories() -> impl Iterator<Item = &'static Story> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let engines = engines();
-    if engines.is_empty() {
-        eprintln!(
-            "SKIPPED: no engine drove the toy: neither {} nor METAL_ENGINE nor `terraform` nor `tofu` on PATH",
-            default_list().display()
-        );
-    }
+    let engines = engines::engines("no engine drove the toy");
     let seen = Arc::new(Seen::default());
     let mut trials = trials(&engines, &seen);
     trials.push(Trial::test(
@@ -107,26 +101,4 @@ fn trials(engines: &[Engine], seen: &Arc<Seen>) -> Vec<Trial> {
         }
     }
     trials
-}
-
-/// The engines of this run.
-fn engines() -> Vec<Engine> {
-    if let Some(list) = std::env::var_os("METAL_ENGINES") {
-        return Engine::listed(Path::new(&list)).unwrap();
-    }
-    if default_list().is_file() {
-        return Engine::listed(&default_list()).unwrap();
-    }
-    if let Some(engine) = std::env::var_os("METAL_ENGINE") {
-        return vec![Engine::at(engine).unwrap()];
-    }
-    Engine::on_path()
-}
-
-/// `target/engines/engines.json`.
-fn default_list() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("it is below the target directory")
-        .join("engines/engines.json")
 }

@@ -1,17 +1,22 @@
-//! A host of the toy: one process, one connection without encryption, values as JSON.
+//! A host of the toy: one process, one connection, values as JSON. The connection is a unix socket without encryption, or a port with it
+//! where there are no such sockets or a test asks for one.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
+#[cfg(unix)]
 use hyper_util::rt::TokioIo;
 use metal_proto::plugin::Empty;
 use metal_proto::plugin::grpc_controller_client::GrpcControllerClient;
 use metal_proto::tfplugin6 as pb;
 use pb::provider_client::ProviderClient;
+#[cfg(unix)]
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+#[cfg(unix)]
+use tonic::transport::Endpoint;
 
-use crate::toy;
+use crate::toy::{self, port};
 
 /// The toy, configured with a directory of its own.
 pub(crate) struct Host {
@@ -23,7 +28,19 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) async fn start() -> Self {
-        let mut host = Self::unconfigured().await;
+        Self::unconfigured().await.configured().await
+    }
+
+    /// One that reaches the toy over a port.
+    pub(crate) async fn over_a_port() -> Self {
+        Self::with(&port::VARIABLES, Stdio::null())
+            .await
+            .configured()
+            .await
+    }
+
+    async fn configured(self) -> Self {
+        let mut host = self;
         let directory = host.things.path().to_str().unwrap().to_owned();
         let request = pb::configure_provider::Request {
             config: json(&serde_json::json!({ "directory": directory })),
@@ -41,9 +58,17 @@ impl Host {
     /// With more environment variables, and with a place for its log.
     pub(crate) async fn with(variables: &[(&str, &str)], log: Stdio) -> Self {
         let cookie = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
-        let mut process = Command::new(toy::binary())
+        let by_port = cfg!(not(unix)) || variables.contains(&port::VARIABLES[0]);
+        let identity = by_port.then(port::Identity::new);
+        let mut command = Command::new(toy::binary());
+        match &identity {
+            Some(identity) => command
+                .env("PLUGIN_CLIENT_CERT", &identity.pem)
+                .envs(port::VARIABLES),
+            None => command.env_remove("PLUGIN_CLIENT_CERT"),
+        };
+        let mut process = command
             .env("TF_PLUGIN_MAGIC_COOKIE", cookie)
-            .env_remove("PLUGIN_CLIENT_CERT")
             .env_remove("TF_LOG")
             .env_remove("TF_LOG_PROVIDER")
             .env_remove("RUST_BACKTRACE")
@@ -56,14 +81,37 @@ impl Host {
         BufReader::new(process.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let socket = line.split('|').nth(3).unwrap().to_owned();
-        let channel = connect(socket).await;
+        let parts: Vec<_> = line.trim_end().split('|').collect();
+        let channel = match &identity {
+            Some(identity) => {
+                assert_eq!(parts[2], "tcp");
+                port::connect(parts[3], parts[5], identity).await
+            }
+            None => connect(parts[3].to_owned()).await,
+        };
         Self {
             provider: client(channel.clone()),
             channel,
             things: tempfile::tempdir().unwrap(),
             process,
         }
+    }
+
+    /// Waits until the process, started with a pipe for its log, has logged these words.
+    pub(crate) async fn logged(&mut self, words: &'static str) {
+        let log = self.process.stderr.take().unwrap();
+        let read = move || {
+            let mut lines = BufReader::new(log);
+            let mut line = String::new();
+            while !line.contains(words) {
+                line.clear();
+                let read = lines.read_line(&mut line).unwrap();
+                assert_ne!(read, 0, "the process ended too early");
+            }
+            lines.into_inner()
+        };
+        // Kept open: whoever logs into a closed pipe fails.
+        self.process.stderr = Some(tokio::task::spawn_blocking(read).await.unwrap());
     }
 
     /// Waits for the end of the process: its exit code and its log.
@@ -108,7 +156,13 @@ impl Drop for Host {
     }
 }
 
+#[cfg(not(unix))]
+async fn connect(_: String) -> Channel {
+    unreachable!("there are only ports here")
+}
+
 /// One more connection to a socket of the toy.
+#[cfg(unix)]
 pub(crate) async fn connect(socket: String) -> Channel {
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();

@@ -2,6 +2,7 @@
 
 use metal_proto::tfplugin6 as pb;
 use serde_json::Value as Json;
+use tonic::{Response, Status};
 
 use crate::host::{Host, told};
 use crate::value::{pack, unpack};
@@ -39,10 +40,6 @@ fn data(identity: &Json) -> Option<pb::ResourceIdentityData> {
     })
 }
 
-fn identity(data: Option<&pb::ResourceIdentityData>) -> Json {
-    unpack(data.and_then(|d| d.identity_data.as_ref()))
-}
-
 fn path(path: &pb::AttributePath) -> String {
     use pb::attribute_path::step::Selector;
     let step = |s: &pb::attribute_path::Step| match &s.selector {
@@ -54,6 +51,28 @@ fn path(path: &pb::AttributePath) -> String {
     path.steps.iter().map(step).collect::<Vec<_>>().join(".")
 }
 
+/// What every answer about a resource has.
+fn known(
+    state: Option<&pb::DynamicValue>,
+    identity: Option<&pb::ResourceIdentityData>,
+    diagnostics: &[pb::Diagnostic],
+) -> Known {
+    Known {
+        state: unpack(state),
+        identity: unpack(identity.and_then(|d| d.identity_data.as_ref())),
+        said: told(diagnostics),
+        ..Known::default()
+    }
+}
+
+fn answered<T>(answer: Result<Response<T>, Status>) -> T {
+    answer.unwrap().into_inner()
+}
+
+fn reason(deferred: Option<pb::Deferred>) -> Option<i32> {
+    deferred.map(|d| d.reason)
+}
+
 impl Host {
     /// Validates a configuration; what is said.
     pub(crate) async fn validate(&mut self, kind: &str, config: &Json) -> String {
@@ -62,8 +81,8 @@ impl Host {
             config: pack(config),
             client_capabilities: capabilities(Can::Much),
         };
-        let answer = self.provider.validate_resource_config(request).await;
-        told(&answer.unwrap().into_inner().diagnostics)
+        let answer = answered(self.provider.validate_resource_config(request).await);
+        told(&answer.diagnostics)
     }
 
     /// Plans; a null configuration is a deletion.
@@ -79,6 +98,7 @@ impl Host {
         config: &Json,
     ) -> Known {
         let request = pb::plan_resource_change::Request {
+            provider_meta: None,
             type_name: kind.to_owned(),
             prior_state: pack(&before.state),
             proposed_new_state: pack(config),
@@ -87,15 +107,16 @@ impl Host {
             client_capabilities: capabilities(can),
             prior_identity: data(&before.identity),
         };
-        let answer = self.provider.plan_resource_change(request).await;
-        let answer = answer.unwrap().into_inner();
+        let a = answered(self.provider.plan_resource_change(request).await);
         Known {
-            state: unpack(answer.planned_state.as_ref()),
-            identity: identity(answer.planned_identity.as_ref()),
-            private: answer.planned_private,
-            said: told(&answer.diagnostics),
-            deferred: answer.deferred.map(|d| d.reason),
-            replace: answer.requires_replace.iter().map(path).collect(),
+            private: a.planned_private,
+            deferred: reason(a.deferred),
+            replace: a.requires_replace.iter().map(path).collect(),
+            ..known(
+                a.planned_state.as_ref(),
+                a.planned_identity.as_ref(),
+                &a.diagnostics,
+            )
         }
     }
 
@@ -108,6 +129,7 @@ impl Host {
         config: &Json,
     ) -> Known {
         let request = pb::apply_resource_change::Request {
+            provider_meta: None,
             type_name: kind.to_owned(),
             prior_state: pack(&before.state),
             planned_state: pack(&planned.state),
@@ -115,14 +137,14 @@ impl Host {
             planned_private: planned.private.clone(),
             planned_identity: data(&planned.identity),
         };
-        let answer = self.provider.apply_resource_change(request).await;
-        let answer = answer.unwrap().into_inner();
+        let a = answered(self.provider.apply_resource_change(request).await);
         Known {
-            state: unpack(answer.new_state.as_ref()),
-            identity: identity(answer.new_identity.as_ref()),
-            private: answer.private,
-            said: told(&answer.diagnostics),
-            ..Known::default()
+            private: a.private,
+            ..known(
+                a.new_state.as_ref(),
+                a.new_identity.as_ref(),
+                &a.diagnostics,
+            )
         }
     }
 
@@ -138,21 +160,22 @@ impl Host {
     /// Refreshes.
     pub(crate) async fn refresh(&mut self, can: Can, kind: &str, before: &Known) -> Known {
         let request = pb::read_resource::Request {
+            provider_meta: None,
             type_name: kind.to_owned(),
             current_state: pack(&before.state),
             private: before.private.clone(),
             client_capabilities: capabilities(can),
             current_identity: data(&before.identity),
         };
-        let answer = self.provider.read_resource(request).await;
-        let answer = answer.unwrap().into_inner();
+        let a = answered(self.provider.read_resource(request).await);
         Known {
-            state: unpack(answer.new_state.as_ref()),
-            identity: identity(answer.new_identity.as_ref()),
-            private: answer.private,
-            said: told(&answer.diagnostics),
-            deferred: answer.deferred.map(|d| d.reason),
-            ..Known::default()
+            private: a.private,
+            deferred: reason(a.deferred),
+            ..known(
+                a.new_state.as_ref(),
+                a.new_identity.as_ref(),
+                &a.diagnostics,
+            )
         }
     }
 
@@ -164,15 +187,15 @@ impl Host {
             client_capabilities: capabilities(can),
             identity: data(by),
         };
-        let answer = self.provider.import_resource_state(request).await;
-        let answer = answer.unwrap().into_inner();
-        let one = answer.imported_resources.first();
+        let a = answered(self.provider.import_resource_state(request).await);
+        let one = a.imported_resources.first();
         Known {
-            state: unpack(one.and_then(|r| r.state.as_ref())),
-            identity: identity(one.and_then(|r| r.identity.as_ref())),
-            said: told(&answer.diagnostics),
-            deferred: answer.deferred.map(|d| d.reason),
-            ..Known::default()
+            deferred: reason(a.deferred),
+            ..known(
+                one.and_then(|r| r.state.as_ref()),
+                one.and_then(|r| r.identity.as_ref()),
+                &a.diagnostics,
+            )
         }
     }
 }

@@ -1,4 +1,7 @@
-//! Finds the toy provider: the example of this crate, built by the cargo that runs the test.
+//! Finds the toy provider: the example of this crate, built by the cargo that runs the test, or what `TFPLUGIN_TOY` names.
+
+#[allow(dead_code, reason = "each test program uses its part")]
+pub(crate) mod port;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,6 +11,10 @@ use std::sync::OnceLock;
 pub(crate) fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        // Where tests run on another system than the one that built them, there is no cargo.
+        if let Some(built) = std::env::var_os("TFPLUGIN_TOY") {
+            return built.into();
+        }
         // target/PROFILE/deps/THIS-TEST
         let this = std::env::current_exe().unwrap();
         let profile = this.ancestors().nth(2).unwrap();
@@ -24,6 +31,6 @@ pub(crate) fn binary() -> &'static PathBuf {
             build.arg("--release");
         }
         assert!(build.status().unwrap().success(), "the toy does not build");
-        profile.join("examples/toy")
+        profile.join(format!("examples/toy{}", std::env::consts::EXE_SUFFIX))
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::hcl::text;
+use super::scope::text;
 use crate::path::Path;
 use crate::value::{Number, Type, Value};
 

@@ -1,13 +1,14 @@
-//! Reads configurations: blocks, literals, nested values, templates, references. Nothing else is guessed at: it is refused.
+//! Reads configurations: which blocks there are and what they need. Nothing else is guessed at: it is refused.
 
 use std::collections::BTreeMap;
 
 use hcl_edit::Ident;
-use hcl_edit::expr::{Expression, ObjectKey, Traversal, TraversalOperator, UnaryOperator};
+use hcl_edit::expr::{Expression, Traversal, TraversalOperator};
 use hcl_edit::structure::{Block, Body};
-use hcl_edit::template::{Element, Template};
 use hcl_edit::visit::{Visit, visit_traversal};
 
+use super::lifecycle::{Trigger, triggers};
+use super::scope::Scope;
 use crate::value::{Object, Value};
 
 /// A configuration of one module.
@@ -15,20 +16,28 @@ use crate::value::{Object, Value};
 pub(super) struct Module {
     /// The provider block's body.
     pub(super) provider: Body,
-    /// Resources and data sources, by address.
+    /// Resources, data sources and ephemeral resources, by address.
     pub(super) blocks: BTreeMap<String, Declared>,
+    /// Actions, by address; each holds its `config` block.
+    pub(super) actions: BTreeMap<String, Declared>,
+    /// Values of outputs, by name.
+    pub(super) outputs: BTreeMap<String, Expression>,
     variables: BTreeMap<String, Value>,
 }
 
-/// A resource or a data source.
+/// A block with a type and a name.
 #[derive(Clone, Debug)]
 pub(super) struct Declared {
-    /// Which of the two.
+    /// What it is.
     pub(super) kind: Kind,
     /// Its type.
     pub(super) type_name: String,
-    /// What it holds.
+    /// What it holds for the provider.
     pub(super) body: Body,
+    /// How often it is there.
+    pub(super) repeat: Repeat,
+    /// The actions that it triggers.
+    pub(super) triggers: Vec<Trigger>,
     /// The addresses that it needs first.
     pub(super) needs: Vec<String>,
 }
@@ -37,14 +46,21 @@ pub(super) struct Declared {
 pub(super) enum Kind {
     Resource,
     DataSource,
+    Ephemeral,
+    Action,
 }
 
-/// What references resolve to.
-#[derive(Debug, Default)]
-pub(super) struct Scope {
-    /// Values of resources and data sources, by address.
-    pub(super) values: BTreeMap<String, Value>,
-    variables: BTreeMap<String, Value>,
+/// How often a block is there.
+#[derive(Clone, Debug)]
+pub(super) enum Repeat {
+    Once,
+    Count(Expression),
+    ForEach(Expression),
+}
+
+/// What a configuration has that only engines read.
+pub(super) fn only_on_engines(what: &str) -> String {
+    format!("`{what}` is not read here; run this step on an engine")
 }
 
 impl Module {
@@ -63,14 +79,21 @@ impl Module {
         for block in body.blocks() {
             module.block(block)?;
         }
+        module.needs_of_actions()?;
         Ok(module)
     }
 
     /// A scope that knows the variables only.
     pub(super) fn scope(&self) -> Scope {
-        Scope {
-            values: BTreeMap::new(),
-            variables: self.variables.clone(),
+        Scope::new(self.variables.clone())
+    }
+
+    /// The module without everything that it declares: what a destruction needs.
+    pub(super) fn provider_only(self) -> Self {
+        Self {
+            provider: self.provider,
+            variables: self.variables,
+            ..Self::default()
         }
     }
 
@@ -87,11 +110,23 @@ impl Module {
                 };
                 self.variables.insert((*name).to_owned(), value);
             }
+            ("output", [name]) => {
+                let value = block.body.get_attribute("value");
+                let value = value.ok_or_else(|| format!("output `{name}` has no value"))?;
+                self.outputs.insert((*name).to_owned(), value.value.clone());
+            }
             ("resource", [type_name, name]) => {
                 self.declare(Kind::Resource, type_name, name, &block.body)?;
             }
             ("data", [type_name, name]) => {
                 self.declare(Kind::DataSource, type_name, name, &block.body)?;
+            }
+            ("ephemeral", [type_name, name]) => {
+                self.declare(Kind::Ephemeral, type_name, name, &block.body)?;
+            }
+            ("action", [type_name, name]) => {
+                let config = action_config(&block.body)?;
+                self.declare(Kind::Action, type_name, name, &config)?;
             }
             (other, _) => {
                 return Err(format!(
@@ -112,164 +147,79 @@ impl Module {
         let address = match kind {
             Kind::Resource => format!("{type_name}.{name}"),
             Kind::DataSource => format!("data.{type_name}.{name}"),
+            Kind::Ephemeral => format!("ephemeral.{type_name}.{name}"),
+            Kind::Action => format!("action.{type_name}.{name}"),
         };
+        let mut body = body.clone();
+        let triggers = triggers(kind, body.remove_blocks("lifecycle"))
+            .map_err(|why| format!("{address}: {why}"))?;
         let mut references = References::default();
-        references.visit_body(body);
+        references.visit_body(&body);
+        let repeat = match (
+            body.remove_attribute("count"),
+            body.remove_attribute("for_each"),
+        ) {
+            (None, None) => Repeat::Once,
+            (Some(count), None) => Repeat::Count(count.value),
+            (None, Some(each)) => Repeat::ForEach(each.value),
+            (Some(_), Some(_)) => {
+                return Err(format!(
+                    "{address}: `count` and `for_each` exclude each other"
+                ));
+            }
+        };
         let declared = Declared {
             kind,
             type_name: type_name.to_owned(),
-            body: body.clone(),
+            body,
+            repeat,
+            triggers,
             needs: references.0,
         };
-        if self.blocks.insert(address.clone(), declared).is_some() {
+        let all = match kind {
+            Kind::Action => &mut self.actions,
+            Kind::Resource | Kind::DataSource | Kind::Ephemeral => &mut self.blocks,
+        };
+        if all.insert(address.clone(), declared).is_some() {
             return Err(format!("{address} is declared twice"));
+        }
+        Ok(())
+    }
+
+    /// A resource comes after what the actions need that it triggers.
+    fn needs_of_actions(&mut self) -> Result<(), String> {
+        for (address, declared) in &mut self.blocks {
+            for action in declared.triggers.iter().flat_map(|t| &t.actions) {
+                let needed = self.actions.get(action);
+                let needed = needed.ok_or_else(|| {
+                    format!("{address}: nothing is declared as `{action}`, which it triggers")
+                })?;
+                let others = needed.needs.iter().filter(|n| *n != address);
+                declared.needs.extend(others.cloned());
+            }
         }
         Ok(())
     }
 }
 
-impl Scope {
-    /// The value of an expression, of the type that HCL alone gives it: the schema decides later.
-    pub(super) fn evaluate(&self, expression: &Expression) -> Result<Value, String> {
-        match expression {
-            Expression::Null(_) => Ok(Value::Null),
-            Expression::Bool(b) => Ok((*b.value()).into()),
-            Expression::Number(n) => {
-                // As it was written: an f64 would round it.
-                let text = n
-                    .as_repr()
-                    .map_or_else(|| n.value().to_string(), |r| r.to_string());
-                number(&text)
-            }
-            Expression::String(s) => Ok(s.as_str().into()),
-            Expression::Array(elements) => {
-                let all = elements.iter().map(|e| self.evaluate(e));
-                Ok(Value::List(all.collect::<Result<_, _>>()?))
-            }
-            Expression::Object(fields) => {
-                let all = fields
-                    .iter()
-                    .map(|(key, value)| Ok((self.key(key)?, self.evaluate(value.expr())?)));
-                Ok(Value::Object(all.collect::<Result<_, String>>()?))
-            }
-            Expression::StringTemplate(template) => self.template(template),
-            Expression::HeredocTemplate(heredoc) => {
-                let mut heredoc = heredoc.clone();
-                heredoc.dedent();
-                self.template(&heredoc.template)
-            }
-            Expression::Parenthesis(inner) => self.evaluate(inner.inner()),
-            Expression::UnaryOp(op) if *op.operator.value() == UnaryOperator::Neg => {
-                let value = self.evaluate(&op.expr)?;
-                match value.as_number() {
-                    Some(n) => number(&format!("-{n}").replace("--", "")),
-                    None => Err("only a number can be negated".to_owned()),
-                }
-            }
-            Expression::Traversal(traversal) => self.traversal(traversal),
-            Expression::Variable(_)
-            | Expression::Conditional(_)
-            | Expression::FuncCall(_)
-            | Expression::UnaryOp(_)
-            | Expression::BinaryOp(_)
-            | Expression::ForExpr(_) => Err(format!(
-                "`{}` is not read here; run this step on an engine",
-                expression.to_string().trim()
-            )),
-        }
+/// The `config` block of an action; one that takes nothing may leave it out.
+fn action_config(body: &Body) -> Result<Body, String> {
+    if let Some(attribute) = body.attributes().find(|a| a.key.as_str() != "provider") {
+        return Err(only_on_engines(attribute.key.as_str()));
     }
-
-    fn key(&self, key: &ObjectKey) -> Result<String, String> {
-        match key {
-            ObjectKey::Ident(name) => Ok(name.as_str().to_owned()),
-            ObjectKey::Expression(Expression::Variable(name)) => Ok(name.as_str().to_owned()),
-            ObjectKey::Expression(e) => text(&self.evaluate(e)?)?
-                .ok_or_else(|| "the key of an object must be known".to_owned()),
-        }
+    let mut blocks = body.blocks();
+    match (blocks.next(), blocks.next()) {
+        (None, _) => Ok(Body::new()),
+        (Some(config), None) if config.ident.as_str() == "config" => Ok(config.body.clone()),
+        (Some(other), _) => Err(format!(
+            "an action has one `config` block and nothing else, not `{}`",
+            other.ident.as_str()
+        )),
     }
-
-    fn template(&self, template: &Template) -> Result<Value, String> {
-        let mut whole = Some(String::new());
-        for element in template.iter() {
-            let part = match element {
-                Element::Literal(literal) => Some(literal.value().clone()),
-                Element::Interpolation(i) => text(&self.evaluate(&i.expr)?)?,
-                Element::Directive(_) => {
-                    return Err("%{ … } is not read here; run this step on an engine".to_owned());
-                }
-            };
-            whole = whole.zip(part).map(|(whole, part)| whole + &part);
-        }
-        Ok(whole.map_or(Value::Unknown, Value::from))
-    }
-
-    fn traversal(&self, traversal: &Traversal) -> Result<Value, String> {
-        let (root, names) = names(traversal)?;
-        let (address, rest) = address(&root, &names);
-        let value = match (root.as_str(), names.first()) {
-            ("var", Some(name)) => self.variables.get(name),
-            _ => self.values.get(&address),
-        };
-        let mut here = value
-            .cloned()
-            .ok_or_else(|| format!("nothing is declared as `{address}`"))?;
-        for operator in traversal.operators.iter().skip(rest) {
-            let step = match operator.value() {
-                TraversalOperator::GetAttr(name) => name.as_str().to_owned(),
-                TraversalOperator::Index(e) => text(&self.evaluate(e)?)?.unwrap_or_default(),
-                TraversalOperator::LegacyIndex(i) => i.value().to_string(),
-                TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
-                    return Err("`*` is not read here; run this step on an engine".to_owned());
-                }
-            };
-            here = inside(&here, &step)
-                .ok_or_else(|| format!("there is no `{step}` in `{address}`"))?;
-        }
-        Ok(here)
-    }
-}
-
-fn inside(value: &Value, step: &str) -> Option<Value> {
-    match value {
-        Value::Unknown => Some(Value::Unknown),
-        Value::Object(fields) => {
-            let found = fields.iter().find(|(name, _)| *name == step);
-            found.map(|(_, value)| value.clone())
-        }
-        Value::Map(elements) => elements.get(step).cloned(),
-        Value::List(elements) => elements.get(step.parse::<usize>().ok()?).cloned(),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Set(_)
-        | Value::Dynamic(_) => None,
-    }
-}
-
-/// A value as text; none where it is unknown.
-pub(super) fn text(value: &Value) -> Result<Option<String>, String> {
-    match value {
-        Value::Unknown => Ok(None),
-        Value::String(s) => Ok(Some(s.clone())),
-        Value::Number(n) => Ok(Some(n.to_string())),
-        Value::Bool(b) => Ok(Some(b.to_string())),
-        Value::Null
-        | Value::List(_)
-        | Value::Set(_)
-        | Value::Map(_)
-        | Value::Object(_)
-        | Value::Dynamic(_) => Err("only text, numbers and bools can be part of a text".to_owned()),
-    }
-}
-
-fn number(text: &str) -> Result<Value, String> {
-    let number = text.trim().parse().map(Value::Number);
-    number.map_err(|_| format!("`{text}` is no number"))
 }
 
 /// The names at the beginning of a reference.
-fn names(traversal: &Traversal) -> Result<(String, Vec<String>), String> {
+pub(super) fn names(traversal: &Traversal) -> Result<(String, Vec<String>), String> {
     let Expression::Variable(root) = &traversal.expr else {
         return Err("only references can be looked into".to_owned());
     };
@@ -286,8 +236,13 @@ fn names(traversal: &Traversal) -> Result<(String, Vec<String>), String> {
 }
 
 /// The address that a reference starts with, and how many of its operators that takes.
-fn address(root: &str, names: &[String]) -> (String, usize) {
-    let of = if root == "data" { 2 } else { 1 }.min(names.len());
+pub(super) fn address(root: &str, names: &[String]) -> (String, usize) {
+    let of = match root {
+        "data" | "ephemeral" | "action" => 2,
+        "each" | "count" => 0,
+        _ => 1,
+    }
+    .min(names.len());
     let mut parts = vec![root.to_owned()];
     parts.extend(names[..of].iter().cloned());
     (parts.join("."), of)
@@ -316,11 +271,6 @@ pub(super) fn contents(
     let mut object = Object::new();
     for attribute in body.attributes() {
         let name = attribute.key.as_str();
-        if ["count", "for_each", "lifecycle", "provisioner"].contains(&name) {
-            return Err(format!(
-                "`{name}` is not read here; run this step on an engine"
-            ));
-        }
         if !["depends_on", "provider"].contains(&name) {
             object.put(name, scope.evaluate(&attribute.value)?);
         }
@@ -328,6 +278,9 @@ pub(super) fn contents(
     let mut blocks: BTreeMap<String, Vec<Body>> = BTreeMap::new();
     for block in body.blocks() {
         let name = block.ident.as_str().to_owned();
+        if ["dynamic", "provisioner", "connection"].contains(&&*name) {
+            return Err(only_on_engines(&name));
+        }
         blocks.entry(name).or_default().push(block.body.clone());
     }
     Ok((object, blocks))

@@ -1,29 +1,36 @@
 //! The host in process: reads configurations, plans in order, applies, keeps a state. It talks to the provider over gRPC only.
 //!
-//! Simpler than an engine: one thing after the other, and an apply ends at the first failure.
+//! Simpler than an engine: one thing after the other, and an apply ends at the first failure. Ephemeral resources are opened and closed
+//! with the plan and with the apply; renewing takes longer than a step.
 
+mod configured;
+mod families;
 mod link;
+mod resources;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::convert::{json, stored, unknowns};
-use super::hcl::{Declared, Kind, Module, Scope};
+use super::convert::{json, unknowns};
+use super::hcl::{Declared, Kind, Module, Repeat};
+use super::lifecycle::Moment;
 use super::order::order;
-use super::rules::agrees;
-use super::schema::BlockSchema;
-use super::{Effect, Goal, Planned, Runner};
-use crate::path::Path;
+use super::scope::Scope;
+use super::{Effect, Goal, Planned, Runner, output};
 use crate::resource::Provider;
 use crate::value::{Object, Value};
+use configured::{collected, configured, instances, public_value, with_calls};
 use link::{Change, Link};
 
 /// A state and a way to start providers.
 pub(super) struct InProcess<F> {
     make: F,
+    /// The provider's local name.
+    name: String,
     state: BTreeMap<String, Stored>,
     data: BTreeMap<String, Json>,
+    outputs: BTreeMap<String, Json>,
     pending: Option<Pending>,
     made: u64,
 }
@@ -40,6 +47,16 @@ struct Stored {
     made: u64,
 }
 
+/// What is planned so far.
+#[derive(Default)]
+struct Plans {
+    scope: Scope,
+    changes: BTreeMap<String, (Effect, Change)>,
+    /// Actions, each with the resource that triggers it.
+    invocations: Vec<(String, String)>,
+    wrong: Vec<String>,
+}
+
 /// A plan that waits for its apply.
 struct Pending {
     module: Module,
@@ -49,11 +66,13 @@ struct Pending {
 }
 
 impl<P: Provider, F: Fn() -> P> InProcess<F> {
-    pub(super) fn new(make: F) -> Self {
+    pub(super) fn new(make: F, name: &str) -> Self {
         Self {
             make,
+            name: name.to_owned(),
             state: BTreeMap::new(),
             data: BTreeMap::new(),
+            outputs: BTreeMap::new(),
             pending: None,
             made: 0,
         }
@@ -61,193 +80,46 @@ impl<P: Provider, F: Fn() -> P> InProcess<F> {
 
     /// A provider of its own, configured.
     async fn start(&self, module: &Module) -> Result<Link, String> {
-        let mut link = Link::open((self.make)()).await?;
-        link.configure(&module.provider, &module.scope()).await?;
+        let mut link = Link::open((self.make)(), &self.name).await?;
+        let (schema, scope) = (link.schemas.provider.clone(), module.scope());
+        let config = with_calls(&mut link, &scope, || {
+            schema.configuration(&module.provider, &scope)
+        });
+        let config = config
+            .await
+            .map_err(|why| format!("provider: {}", why.join("\n")))?;
+        link.configure(&config).await?;
         Ok(link)
     }
 
-    /// Reads every resource of the state again; what is gone outside leaves it.
-    async fn refresh(&mut self, link: &mut Link) -> Result<BTreeMap<String, Object>, String> {
-        let mut seen = BTreeMap::new();
-        for (address, stored_one) in self.state.clone() {
-            let type_name = &stored_one.type_name;
-            let old = link
-                .upgrade(type_name, stored_one.version, &stored_one.json)
-                .await?;
-            match link.read(type_name, old, stored_one.private).await? {
-                Some((now, private)) => {
-                    let tainted = stored_one.tainted;
-                    self.keep(link, &address, type_name, &now, private, tainted)?;
-                    seen.insert(address, now);
-                }
-                None => drop(self.state.remove(&address)),
-            }
-        }
-        Ok(seen)
-    }
-
-    fn keep(
-        &mut self,
-        link: &Link,
-        address: &str,
-        type_name: &str,
-        state: &Object,
-        private: Vec<u8>,
-        tainted: bool,
-    ) -> Result<(), String> {
-        self.made += 1;
-        let made = self.state.get(address).map_or(self.made, |s| s.made);
-        let kept = Stored {
-            type_name: type_name.to_owned(),
-            version: link.resource(type_name)?.version,
-            json: stored(&state.clone().into()),
-            private,
-            tainted,
-            made,
-        };
-        self.state.insert(address.to_owned(), kept);
-        Ok(())
-    }
-
-    /// Plans one resource.
-    async fn planned(
-        &self,
-        link: &mut Link,
-        address: &str,
-        declared: &Declared,
-        prior: Option<&Object>,
-        scope: &Scope,
-    ) -> Result<(Effect, Change), Vec<String>> {
-        let one = |why: String| vec![why];
-        let name = &declared.type_name;
-        let schema = link.resource(name).map_err(one)?.clone();
-        let config = schema.configuration(&declared.body, scope)?;
-        link.validate(name, &config).await.map_err(one)?;
-        let stored = self.state.get(address);
-        let tainted = stored.is_some_and(|s| s.tainted);
-        let old = prior.filter(|_| !tainted);
-        let private = stored.filter(|_| old.is_some());
-        let private = private.map(|s| s.private.clone()).unwrap_or_default();
-        let (change, replaces) = link.plan(name, old, &config, private).await.map_err(one)?;
-        let effect = match (prior, tainted || replaces) {
-            (None, _) => Effect::Create,
-            (Some(_), true) => Effect::Replace,
-            (Some(prior), false) if *prior == change.planned => Effect::Nothing,
-            (Some(_), false) => Effect::Update,
-        };
-        if !replaces {
-            return Ok((effect, change));
-        }
-        // What a replacement makes is planned as a creation.
-        let (change, _) = link
-            .plan(name, None, &config, Vec::new())
-            .await
-            .map_err(one)?;
-        Ok((effect, change))
-    }
-
-    /// Reads a data source, or leaves it to the apply where its configuration is not known or what it waits for changes.
-    async fn looked_up(
-        &mut self,
-        link: &mut Link,
-        address: &str,
-        declared: &Declared,
-        scope: &Scope,
-        changing: &BTreeMap<String, (Effect, Change)>,
-    ) -> Result<Value, Vec<String>> {
-        let one = |why: String| vec![why];
-        let name = &declared.type_name;
-        let schema = link.data_source(name).map_err(one)?.clone();
-        let config = schema.configuration(&declared.body, scope)?;
-        link.validate_data(name, &config).await.map_err(one)?;
-        let waits = declared.body.has_attribute("depends_on")
-            && declared.needs.iter().any(|n| {
-                changing
-                    .get(n)
-                    .is_some_and(|(effect, _)| *effect != Effect::Nothing)
-            });
-        if waits || !Value::from(config.clone()).is_wholly_known() {
-            return Ok(computed_later(&schema, config).into());
-        }
-        let state = link.look_up(name, &config).await.map_err(one)?;
-        self.data
-            .insert(address.to_owned(), json(&state.clone().into()));
-        Ok(state.into())
-    }
-
-    /// Applies one resource's plan and keeps what came of it.
-    async fn change(
-        &mut self,
-        link: &mut Link,
-        address: &str,
-        declared: &Declared,
-        planned: (Effect, Change),
-        scope: &Scope,
-    ) -> Result<Object, String> {
-        let (effect, mut change) = planned;
-        let name = &declared.type_name;
-        if effect == Effect::Nothing {
-            return Ok(change.planned);
-        }
-        if effect == Effect::Replace {
-            self.delete(link, address).await?;
-        }
-        let schema = link.resource(name)?.clone();
-        let config = schema
-            .configuration(&declared.body, scope)
-            .map_err(|why| why.join("\n"))?;
-        if config != change.config {
-            let before = change.prior.clone();
-            let private = change.prior_private.clone();
-            let (again, _) = link.plan(name, before.as_ref(), &config, private).await?;
-            let (old, new) = (change.planned.into(), again.planned.clone().into());
-            agrees(&old, &new, &Path::root())
-                .map_err(|why| format!("Provider produced inconsistent final plan: {why}"))?;
-            change = again;
-        }
-        let is_new = change.prior.is_none();
-        let (state, private, failed) = link.apply(name, &change).await?;
-        match &state {
-            Some(state) => {
-                let bad = failed.is_some() && is_new;
-                self.keep(link, address, name, state, private, bad)?;
-            }
-            None => drop(self.state.remove(address)),
-        }
-        match (state, failed) {
-            (_, Some(said)) => Err(said),
-            (Some(state), None) => Ok(state),
-            (None, None) => Err(format!("{address}: the provider returned no state")),
-        }
-    }
-
-    async fn delete(&mut self, link: &mut Link, address: &str) -> Result<(), String> {
-        let Some(old) = self.state.get(address).cloned() else {
-            return Ok(());
-        };
-        let name = &old.type_name;
-        let Some(state) = link.upgrade(name, old.version, &old.json).await? else {
-            return Ok(());
-        };
-        let private = link.plan_delete(name, &state, old.private.clone()).await?;
-        let (left, private, failed) = link.delete(name, &state, private).await?;
-        match left {
-            Some(left) => self.keep(link, address, name, &left, private, old.tainted)?,
-            None => drop(self.state.remove(address)),
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
     /// What is in the state and not wanted any more, the newest first.
-    fn unwanted(&self, module: &Module, goal: Goal) -> Vec<String> {
+    fn unwanted(&self, wanted: &BTreeMap<String, (Effect, Change)>) -> Vec<String> {
         let mut all: Vec<_> = self
             .state
             .iter()
-            .filter(|(address, _)| goal == Goal::Nothing || !module.blocks.contains_key(*address))
+            .filter(|(address, _)| !wanted.contains_key(*address))
             .map(|(address, stored)| (stored.made, address.clone()))
             .collect();
         all.sort_by(|a, b| b.cmp(a));
         all.into_iter().map(|(_, address)| address).collect()
+    }
+
+    /// A resource that got a `count`, or lost it, is its first instance, as engines have it.
+    fn follow_counts(&mut self, module: &Module) {
+        let resources = module.blocks.iter();
+        for (address, declared) in resources.filter(|(_, d)| d.kind == Kind::Resource) {
+            let first = format!("{address}[0]");
+            let (old, new) = match declared.repeat {
+                Repeat::Count(_) => (address.clone(), first),
+                Repeat::Once => (first, address.clone()),
+                Repeat::ForEach(_) => continue,
+            };
+            if !self.state.contains_key(&new)
+                && let Some(stored) = self.state.remove(&old)
+            {
+                self.state.insert(new, stored);
+            }
+        }
     }
 
     /// Plans what the configuration declares, in order.
@@ -257,53 +129,182 @@ impl<P: Provider, F: Fn() -> P> InProcess<F> {
         module: &Module,
         order: &[String],
         prior: &BTreeMap<String, Object>,
-    ) -> Result<BTreeMap<String, (Effect, Change)>, String> {
-        let (mut scope, mut changes) = (module.scope(), BTreeMap::new());
-        let mut wrong = Vec::new();
+    ) -> Result<Plans, String> {
+        let mut plans = Plans {
+            scope: module.scope(),
+            ..Plans::default()
+        };
         for address in order {
             let declared = &module.blocks[address];
+            self.plan_block(link, address, declared, prior, &mut plans)
+                .await;
+        }
+        for (address, action) in &module.actions {
+            let config = action_config(link, action, &plans.scope).await;
+            let planned = match config {
+                Ok(config) => plan_action(link, address, action, &config, &plans).await,
+                Err(why) => Err(why),
+            };
+            plans
+                .wrong
+                .extend(planned.err().map(|why| format!("{address}: {why}")));
+        }
+        if plans.wrong.is_empty() {
+            Ok(plans)
+        } else {
+            Err(plans.wrong.join("\n"))
+        }
+    }
+
+    /// Plans every instance of a block. All that is wrong is told at once: what depends on it sees it as not known.
+    async fn plan_block(
+        &mut self,
+        link: &mut Link,
+        address: &str,
+        declared: &Declared,
+        prior: &BTreeMap<String, Object>,
+        plans: &mut Plans,
+    ) {
+        let all = match instances(link, address, declared, &plans.scope).await {
+            Ok(all) => all,
+            Err(why) => {
+                plans.wrong.push(format!("{address}: {why}"));
+                plans
+                    .scope
+                    .values
+                    .insert(address.to_owned(), Value::Unknown);
+                return;
+            }
+        };
+        let mut values = Vec::new();
+        for instance in &all {
+            let (address, scope) = (&instance.address, &instance.scope);
             let value = match declared.kind {
                 Kind::DataSource => {
-                    self.looked_up(link, address, declared, &scope, &changes)
+                    self.looked_up(link, address, declared, scope, &plans.changes)
                         .await
                 }
+                Kind::Ephemeral | Kind::Action => opened(link, declared, scope).await,
                 Kind::Resource => {
                     let prior = prior.get(address);
-                    let planned = self.planned(link, address, declared, prior, &scope).await;
+                    let planned = self.planned(link, address, declared, prior, scope).await;
                     planned.map(|(effect, change)| {
+                        for moment in [Moment::Before, Moment::After] {
+                            let actions = declared.triggers.iter();
+                            let actions = actions.flat_map(|t| t.invoked(effect, moment));
+                            let invoked = actions.map(|a| (a.clone(), address.clone()));
+                            plans.invocations.extend(invoked);
+                        }
                         let value = change.planned.clone().into();
-                        changes.insert(address.clone(), (effect, change));
+                        plans.changes.insert(address.clone(), (effect, change));
                         value
                     })
                 }
             };
-            // All that is wrong is told at once: what depends on it sees it as not known.
-            let value = value.unwrap_or_else(|why| {
-                wrong.extend(why.into_iter().map(|w| format!("{address}: {w}")));
+            values.push(value.unwrap_or_else(|why| {
+                let why = why.into_iter().map(|w| format!("{address}: {w}"));
+                plans.wrong.extend(why);
                 Value::Unknown
-            });
+            }));
+        }
+        let value = collected(&declared.repeat, &all, values);
+        plans.scope.values.insert(address.to_owned(), value);
+    }
+
+    /// Does the work of a plan, in order.
+    async fn apply_all(&mut self, link: &mut Link, mut pending: Pending) -> Result<(), String> {
+        for address in &pending.deletions {
+            self.delete(link, address).await?;
+        }
+        self.data.clear();
+        let mut scope = pending.module.scope();
+        for address in &pending.order {
+            let declared = &pending.module.blocks[address];
+            let all = instances(link, address, declared, &scope).await?;
+            let mut values = Vec::new();
+            for instance in &all {
+                let at = |why: String| format!("{}: {why}", instance.address);
+                let planned = pending.changes.remove(&instance.address);
+                let effect = planned.as_ref().map(|(effect, _)| *effect);
+                invoke(
+                    link,
+                    &pending.module,
+                    declared,
+                    effect,
+                    Moment::Before,
+                    &scope,
+                )
+                .await?;
+                let own = (&*instance.address, &instance.scope);
+                let value = self.apply_one(link, own, declared, planned).await;
+                values.push(value.map_err(at)?);
+                let so_far = collected(&declared.repeat, &all, values.clone());
+                scope.values.insert(address.clone(), so_far);
+                invoke(
+                    link,
+                    &pending.module,
+                    declared,
+                    effect,
+                    Moment::After,
+                    &scope,
+                )
+                .await?;
+            }
+            let value = collected(&declared.repeat, &all, values);
             scope.values.insert(address.clone(), value);
         }
-        if wrong.is_empty() {
-            Ok(changes)
-        } else {
-            Err(wrong.join("\n"))
+        self.outputs = outputs(link, &pending.module, &scope).await?;
+        Ok(())
+    }
+
+    async fn apply_one(
+        &mut self,
+        link: &mut Link,
+        (address, scope): (&str, &Scope),
+        declared: &Declared,
+        planned: Option<(Effect, Change)>,
+    ) -> Result<Value, String> {
+        match (declared.kind, planned) {
+            (Kind::Resource, Some(planned)) => {
+                let made = self.change(link, address, declared, planned, scope).await;
+                made.map(Value::from)
+            }
+            (Kind::Resource, None) => Err("it was not planned".to_owned()),
+            (Kind::DataSource, _) => self
+                .looked_up(link, address, declared, scope, &BTreeMap::new())
+                .await
+                .map_err(|why| why.join("\n")),
+            (Kind::Ephemeral | Kind::Action, _) => opened(link, declared, scope)
+                .await
+                .map_err(|why| why.join("\n")),
         }
     }
-}
 
-impl<P: Provider, F: Fn() -> P> Runner for InProcess<F> {
-    async fn plan(&mut self, config: &str, goal: Goal) -> Result<Planned, String> {
-        let module = Module::read(config)?;
-        let mut link = self.start(&module).await?;
-        let prior = self.refresh(&mut link).await?;
+    async fn plan_with(
+        &mut self,
+        link: &mut Link,
+        module: Module,
+        goal: Goal,
+    ) -> Result<Planned, String> {
+        if goal == Goal::Configuration {
+            self.follow_counts(&module);
+        }
+        let prior = self.refresh(link).await?;
         let order = match goal {
             Goal::Configuration => order(&module.blocks)?,
             Goal::Nothing => Vec::new(),
         };
-        let changes = self.plan_all(&mut link, &module, &order, &prior).await?;
-        let deletions = self.unwanted(&module, goal);
-        let mut seen = Planned::default();
+        let module = match goal {
+            Goal::Configuration => module,
+            // What triggers, and what is told, goes with the resources.
+            Goal::Nothing => module.provider_only(),
+        };
+        let plans = self.plan_all(link, &module, &order, &prior).await?;
+        let deletions = self.unwanted(&plans.changes);
+        let mut seen = Planned {
+            invocations: plans.invocations,
+            ..Planned::default()
+        };
         for address in &deletions {
             let old = &self.state[address];
             let private = old.private.clone();
@@ -313,52 +314,132 @@ impl<P: Provider, F: Fn() -> P> Runner for InProcess<F> {
             seen.effects.insert(address.clone(), Effect::Delete);
             seen.values.insert(address.clone(), Json::Null);
         }
-        for (address, (effect, change)) in &changes {
+        for (address, (effect, change)) in &plans.changes {
             let planned = Value::from(change.planned.clone());
             seen.effects.insert(address.clone(), *effect);
             seen.values.insert(address.clone(), json(&planned));
             seen.unknown.insert(address.clone(), unknowns(&planned));
         }
+        seen.values
+            .extend(outputs(link, &module, &plans.scope).await?);
         self.pending = Some(Pending {
             module,
             order,
-            changes,
+            changes: plans.changes,
             deletions,
         });
         Ok(seen)
     }
+}
 
-    async fn apply(&mut self) -> Result<(), String> {
-        let Some(mut pending) = self.pending.take() else {
+/// Opens an ephemeral resource, or leaves it to the apply where its configuration is not known.
+async fn opened(link: &mut Link, declared: &Declared, scope: &Scope) -> Result<Value, Vec<String>> {
+    let one = |why: String| vec![why];
+    let name = &declared.type_name;
+    let schema = link.ephemeral(name).map_err(one)?.clone();
+    let config = with_calls(link, scope, || schema.configuration(&declared.body, scope)).await?;
+    if !Value::from(config.clone()).is_wholly_known() {
+        link.validate_ephemeral(name, &config).await.map_err(one)?;
+        return Ok(Value::Unknown);
+    }
+    let result = link.open_ephemeral(name, &config).await.map_err(one)?;
+    Ok(result.into())
+}
+
+async fn action_config(
+    link: &mut Link,
+    action: &Declared,
+    scope: &Scope,
+) -> Result<Object, String> {
+    let schema = link.action(&action.type_name)?.clone();
+    let config = configured(link, &schema, &action.body, scope).await;
+    config.map_err(|why| why.join("\n"))
+}
+
+/// Checks an action, and plans it where something triggers it.
+async fn plan_action(
+    link: &mut Link,
+    address: &str,
+    action: &Declared,
+    config: &Object,
+    plans: &Plans,
+) -> Result<(), String> {
+    link.validate_action(&action.type_name, config).await?;
+    let triggered = plans.invocations.iter().any(|(a, _)| a == address);
+    if triggered {
+        link.plan_action(&action.type_name, config).await?;
+    }
+    Ok(())
+}
+
+/// Invokes what a resource triggers at this moment.
+async fn invoke(
+    link: &mut Link,
+    module: &Module,
+    declared: &Declared,
+    effect: Option<Effect>,
+    moment: Moment,
+    scope: &Scope,
+) -> Result<(), String> {
+    let Some(effect) = effect else {
+        return Ok(());
+    };
+    let invoked = declared.triggers.iter();
+    for address in invoked.flat_map(|t| t.invoked(effect, moment)) {
+        let action = &module.actions[address];
+        let at = |why: String| format!("{address}: {why}");
+        let config = action_config(link, action, scope).await.map_err(at)?;
+        link.invoke(&action.type_name, &config).await.map_err(at)?;
+    }
+    Ok(())
+}
+
+/// The outputs, as the state names them.
+async fn outputs(
+    link: &mut Link,
+    module: &Module,
+    scope: &Scope,
+) -> Result<BTreeMap<String, Json>, String> {
+    let mut all = BTreeMap::new();
+    for (name, expression) in &module.outputs {
+        let value = public_value(link, scope, expression).await;
+        let value = value.map_err(|why| format!("output.{name}: {why}"))?;
+        all.insert(output(name), json(&value));
+    }
+    Ok(all)
+}
+
+/// What was done, and the end of everything that was open for it.
+async fn ended<T>(link: &mut Link, done: Result<T, String>) -> Result<T, String> {
+    match (done, link.close().await) {
+        (Ok(done), Ok(())) => Ok(done),
+        (Ok(_), Err(why)) | (Err(why), Ok(())) => Err(why),
+        (Err(why), Err(closing)) => Err(format!("{why}\n{closing}")),
+    }
+}
+
+impl<P: Provider, F: Fn() -> P> Runner for InProcess<F> {
+    async fn plan(&mut self, config: &str, goal: Goal) -> Result<Planned, String> {
+        let module = Module::read(config)?;
+        let mut link = self.start(&module).await?;
+        let planned = self.plan_with(&mut link, module, goal).await;
+        ended(&mut link, planned).await
+    }
+
+    async fn apply(&mut self) -> Result<String, String> {
+        let Some(pending) = self.pending.take() else {
             return Err("there is no plan to apply".to_owned());
         };
         let mut link = self.start(&pending.module).await?;
-        for address in &pending.deletions {
-            self.delete(&mut link, address).await?;
-        }
-        self.data.clear();
-        let mut scope = pending.module.scope();
-        for address in &pending.order {
-            let declared = &pending.module.blocks[address];
-            let value = match pending.changes.remove(address) {
-                Some(planned) => self
-                    .change(&mut link, address, declared, planned, &scope)
-                    .await
-                    .map(Value::from),
-                None => self
-                    .looked_up(&mut link, address, declared, &scope, &BTreeMap::new())
-                    .await
-                    .map_err(|why| why.join("\n")),
-            };
-            let value = value.map_err(|why| format!("{address}: {why}"))?;
-            scope.values.insert(address.clone(), value);
-        }
-        Ok(())
+        let done = self.apply_all(&mut link, pending).await;
+        ended(&mut link, done).await?;
+        Ok(link.said.join("\n"))
     }
 
     async fn import(&mut self, config: &str, address: &str, id: &str) -> Result<(), String> {
         let module = Module::read(config)?;
-        let Some(declared) = module.blocks.get(address) else {
+        let block = address.split('[').next().unwrap_or(address);
+        let Some(declared) = module.blocks.get(block) else {
             return Err(format!(
                 "resource address \"{address}\" does not exist in the configuration"
             ));
@@ -376,20 +457,11 @@ impl<P: Provider, F: Fn() -> P> Runner for InProcess<F> {
 
     async fn state(&mut self) -> Result<BTreeMap<String, Json>, String> {
         let mut all = self.data.clone();
+        all.extend(self.outputs.clone());
         for (address, stored) in &self.state {
             let json = serde_json::from_str(&stored.json).map_err(|e| e.to_string())?;
             all.insert(address.clone(), json);
         }
         Ok(all)
     }
-}
-
-/// A data source that is read in the apply: what it computes is not known yet.
-fn computed_later(schema: &BlockSchema, mut config: Object) -> Object {
-    for a in &schema.attributes {
-        if a.computed && config.get(&a.name).is_null() {
-            config.put(&a.name, Value::Unknown);
-        }
-    }
-    config
 }

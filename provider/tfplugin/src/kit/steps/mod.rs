@@ -2,16 +2,20 @@
 //!
 //! The same steps run twice. [`Steps::run_in_process`] needs no Terraform: a small host reads the HCL and drives the provider over gRPC, and
 //! upholds a host's rules (plans agree with configurations, results with plans). [`Steps::run_on`] lets a real engine do it.
-//! The host in process knows resources, data sources and import. Its HCL is literals, nested values, templates and references; what else a
-//! configuration needs (functions, `count`, modules) is for an engine.
+//! The host in process knows resources, data sources, import, ephemeral resources, actions that resources trigger, `count`, `for_each`,
+//! outputs, and the provider's functions. Its HCL is literals, nested values, templates, references and calls of these functions. What else
+//! a configuration needs (operators, the engine's functions, `dynamic`, modules, `lifecycle` beyond `action_trigger`) is for an engine, and
+//! a step in process says so.
 
 mod convert;
 mod hcl;
 mod host;
+mod lifecycle;
 mod order;
 mod real;
 mod rules;
 mod schema;
+mod scope;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,6 +61,9 @@ enum Expectation {
     Planned(String, String, Json),
     State(String, String, Json),
     Absent(String),
+    Output(String, Json),
+    Invokes(String, String),
+    Said(String),
 }
 
 type Outside = Box<dyn Fn() + Send + Sync>;
@@ -135,6 +142,24 @@ impl Step {
         self.expect(Expectation::Absent(address.to_owned()))
     }
 
+    /// The output has this value: in the plan of [`Step::plan`], elsewhere afterwards.
+    #[must_use]
+    pub fn output(self, name: &str, value: impl Into<Json>) -> Self {
+        self.expect(Expectation::Output(output(name), value.into()))
+    }
+
+    /// The plan invokes an action such as `action.toy_stamp.s`, triggered by the resource at an address.
+    #[must_use]
+    pub fn invokes(self, action: &str, trigger: &str) -> Self {
+        self.expect(Expectation::Invokes(action.to_owned(), trigger.to_owned()))
+    }
+
+    /// The apply says these words: the progress of an action, for example.
+    #[must_use]
+    pub fn said(self, words: &str) -> Self {
+        self.expect(Expectation::Said(words.to_owned()))
+    }
+
     /// The step fails, and the messages have these words; line breaks do not count.
     #[must_use]
     pub fn refused(mut self, words: &[&str]) -> Self {
@@ -182,14 +207,22 @@ struct Planned {
     values: BTreeMap<String, Json>,
     /// `true` in place of everything that is not known.
     unknown: BTreeMap<String, Json>,
+    /// Actions, each with the resource that triggers it.
+    invocations: Vec<(String, String)>,
+}
+
+/// The name of an output among addresses.
+fn output(name: &str) -> String {
+    format!("output.{name}")
 }
 
 /// Whom the steps drive. An error is the text of the messages.
 trait Runner {
     async fn plan(&mut self, config: &str, goal: Goal) -> Result<Planned, String>;
-    async fn apply(&mut self) -> Result<(), String>;
+    /// What was said meanwhile.
+    async fn apply(&mut self) -> Result<String, String>;
     async fn import(&mut self, config: &str, address: &str, id: &str) -> Result<(), String>;
-    /// The attributes of every resource in the state, by address.
+    /// The attributes of every resource in the state, and the outputs, by address.
     async fn state(&mut self) -> Result<BTreeMap<String, Json>, String>;
 }
 
@@ -231,7 +264,7 @@ impl Steps {
         &self,
         provider: impl Fn() -> P,
     ) -> Result<(), StepFailure> {
-        self.run(InProcess::new(provider)).await
+        self.run(InProcess::new(provider, self.name())).await
     }
 
     /// Runs the steps on a real engine, in a workspace of their own.
@@ -263,6 +296,11 @@ impl Steps {
                 .map_err(|why| format!("{engine}: {why}"))?;
         }
         Ok(())
+    }
+
+    /// The provider's local name.
+    fn name(&self) -> &str {
+        self.source.rsplit('/').next().unwrap_or_default()
     }
 
     async fn run(&self, mut runner: impl Runner) -> Result<(), StepFailure> {
@@ -331,7 +369,15 @@ async fn work(runner: &mut impl Runner, step: &Step, config: &str) -> Result<(),
     if matches!(step.work, Work::Plan) {
         return Ok(());
     }
-    runner.apply().await.map_err(Stop::Said)
+    let said = flat(&runner.apply().await.map_err(Stop::Said)?);
+    for expectation in &step.expectations {
+        if let Expectation::Said(words) = expectation
+            && !said.contains(&flat(words))
+        {
+            return Err(Stop::Wrong(format!("`{words}` was not said: {said}")));
+        }
+    }
+    Ok(())
 }
 
 async fn nothing_to_do(runner: &mut impl Runner, config: &str) -> Result<(), String> {
@@ -374,7 +420,22 @@ fn in_plan(step: &Step, plan: &Planned) -> Result<(), String> {
             Expectation::Planned(address, path, value) => {
                 equal(plan.values.get(address), address, path, value)?;
             }
-            Expectation::State(..) | Expectation::Absent(_) => {}
+            Expectation::Output(name, value) if matches!(step.work, Work::Plan) => {
+                equal(plan.values.get(name), name, "", value)?;
+            }
+            Expectation::Invokes(action, trigger) => {
+                let mut all = plan.invocations.iter();
+                if !all.any(|(a, t)| (a, t) == (action, trigger)) {
+                    return Err(format!(
+                        "{trigger} does not trigger {action}: {:?}",
+                        plan.invocations
+                    ));
+                }
+            }
+            Expectation::State(..)
+            | Expectation::Absent(_)
+            | Expectation::Output(..)
+            | Expectation::Said(_) => {}
         }
     }
     Ok(())
@@ -389,10 +450,16 @@ fn in_state(step: &Step, state: &BTreeMap<String, Json>) -> Result<(), String> {
             Expectation::Absent(address) if state.contains_key(address) => {
                 return Err(format!("{address} is in the state"));
             }
+            Expectation::Output(name, value) if !matches!(step.work, Work::Plan) => {
+                equal(state.get(name), name, "", value)?;
+            }
             Expectation::Absent(_)
             | Expectation::Effect(..)
             | Expectation::Unknown(..)
-            | Expectation::Planned(..) => {}
+            | Expectation::Planned(..)
+            | Expectation::Output(..)
+            | Expectation::Invokes(..)
+            | Expectation::Said(_) => {}
         }
     }
     Ok(())

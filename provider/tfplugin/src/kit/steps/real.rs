@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value as Json;
 
-use super::{Effect, Goal, Planned, Runner};
+use super::{Effect, Goal, Planned, Runner, output};
 use crate::kit::{Outcome, Workspace};
 
 const PLAN: &str = "step.plan";
@@ -74,12 +74,19 @@ impl Runner for Real<'_> {
                 .insert(address.clone(), change["after_unknown"].clone());
             planned.values.insert(address, change["after"].clone());
         }
+        for one in shown["action_invocations"].as_array().into_iter().flatten() {
+            let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+            let trigger = &one["lifecycle_action_trigger"]["triggering_resource_address"];
+            planned
+                .invocations
+                .push((text(&one["address"]), text(trigger)));
+        }
+        planned.values.extend(outputs(&shown["planned_values"]));
         Ok(planned)
     }
 
-    async fn apply(&mut self) -> Result<(), String> {
+    async fn apply(&mut self) -> Result<String, String> {
         self.done(&["apply", "-input=false", "-no-color", PLAN])
-            .map(drop)
     }
 
     async fn import(&mut self, config: &str, address: &str, id: &str) -> Result<(), String> {
@@ -95,8 +102,15 @@ impl Runner for Real<'_> {
             let address = r["address"].as_str().unwrap_or_default().to_owned();
             (address, r["values"].clone())
         };
-        Ok(resources.into_iter().flatten().map(one).collect())
+        let resources = resources.into_iter().flatten().map(one);
+        Ok(resources.chain(outputs(&shown["values"])).collect())
     }
+}
+
+/// Outputs that are known.
+fn outputs(values: &Json) -> impl Iterator<Item = (String, Json)> {
+    let all = values["outputs"].as_object().into_iter().flatten();
+    all.map(|(name, told)| (output(name), told["value"].clone()))
 }
 
 fn effect(actions: &Json) -> Result<Effect, String> {

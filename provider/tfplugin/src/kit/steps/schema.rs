@@ -1,12 +1,13 @@
 //! Schemas as a host has them: read from the protocol's messages, not from the declarations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hcl_edit::structure::Body;
 use metal_proto::tfplugin6 as pb;
 
 use super::convert::conform;
-use super::hcl::{Scope, contents};
+use super::hcl::contents;
+use super::scope::Scope;
 use crate::path::Path;
 use crate::schema::Nesting;
 use crate::value::{Object, Type, Value};
@@ -47,6 +48,18 @@ impl BlockSchema {
     /// The configuration that a body says, with everything that is wrong with it.
     pub(super) fn configuration(&self, body: &Body, scope: &Scope) -> Result<Object, Vec<String>> {
         block(&self.attributes, body, scope, &Path::root())
+    }
+
+    /// Where a configuration holds more than its `public` part outside of write-only attributes: what would be stored and must not.
+    pub(super) fn leaks(&self, config: &Object, public: &Object) -> Vec<String> {
+        let mut found = Vec::new();
+        leaks(
+            &self.attributes,
+            [config, public],
+            &Path::root(),
+            &mut found,
+        );
+        found
     }
 }
 
@@ -161,6 +174,30 @@ fn block(
     }
 }
 
+fn leaks(attributes: &[Attr], both: [&Object; 2], at: &Path, found: &mut Vec<String>) {
+    for a in attributes.iter().filter(|a| !a.write_only) {
+        let [config, public] = both.map(|o| o.get(&a.name));
+        let at = at.clone().attr(&a.name);
+        if config == public {
+            continue;
+        }
+        let (own, others) = (objects(config, &at), objects(public, &at));
+        match &a.nested {
+            Some((nesting, inner))
+                if *nesting != Nesting::Set && !own.is_empty() && own.len() == others.len() =>
+            {
+                for ((at, config), (_, public)) in own.into_iter().zip(others) {
+                    leaks(inner, [config, public], &at, found);
+                }
+            }
+            _ => found.push(format!(
+                "Invalid use of ephemeral value: ephemeral values are not valid for \"{at}\", because it is not a write-only attribute \
+                 and must be persisted to state."
+            )),
+        }
+    }
+}
+
 /// The objects of nested blocks; none is an empty collection, but no single one is null.
 fn nested(a: &Attr, bodies: Vec<Body>, scope: &Scope, at: &Path) -> Result<Value, Vec<String>> {
     let Some((nesting, inner)) = &a.nested else {
@@ -215,27 +252,118 @@ pub(super) fn objects<'a>(value: &'a Value, at: &Path) -> Vec<(Path, &'a Object)
     }
 }
 
+/// A provider's function.
+#[derive(Clone, Debug)]
+pub(super) struct Signature {
+    parameters: Vec<Parameter>,
+    variadic: Option<Parameter>,
+    pub(super) result: Type,
+}
+
+/// A parameter of a function.
+#[derive(Clone, Debug)]
+pub(super) struct Parameter {
+    pub(super) name: String,
+    pub(super) ty: Type,
+    pub(super) takes_null: bool,
+    pub(super) takes_unknown: bool,
+}
+
+impl Signature {
+    fn read(function: &pb::Function) -> Result<Self, String> {
+        let ty = |json: &[u8]| {
+            let json = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+            Type::from_json(&json).map_err(|e| e.to_string())
+        };
+        let parameter = |p: &pb::function::Parameter| {
+            Ok(Parameter {
+                name: p.name.clone(),
+                ty: ty(&p.r#type)?,
+                takes_null: p.allow_null_value,
+                takes_unknown: p.allow_unknown_values,
+            })
+        };
+        let result = function.r#return.as_ref().ok_or("it has no result")?;
+        Ok(Self {
+            parameters: function
+                .parameters
+                .iter()
+                .map(parameter)
+                .collect::<Result<_, String>>()?,
+            variadic: function
+                .variadic_parameter
+                .as_ref()
+                .map(parameter)
+                .transpose()?,
+            result: ty(&result.r#type)?,
+        })
+    }
+
+    /// The parameter of each of so many arguments.
+    pub(super) fn parameters_of(&self, arguments: usize) -> Result<Vec<&Parameter>, String> {
+        let named = self.parameters.len();
+        if arguments < named {
+            return Err(format!(
+                "Not enough function arguments: there are {arguments} of {named}."
+            ));
+        }
+        match &self.variadic {
+            None if arguments > named => Err(format!(
+                "Too many function arguments: there are {arguments} of {named}."
+            )),
+            variadic => {
+                let more = variadic.iter().cycle().take(arguments - named);
+                Ok(self.parameters.iter().chain(more).collect())
+            }
+        }
+    }
+}
+
 /// Every schema of a provider.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schemas {
     pub(super) provider: BlockSchema,
     pub(super) resources: BTreeMap<String, BlockSchema>,
     pub(super) data_sources: BTreeMap<String, BlockSchema>,
+    pub(super) ephemerals: BTreeMap<String, BlockSchema>,
+    pub(super) actions: BTreeMap<String, BlockSchema>,
+    pub(super) functions: BTreeMap<String, Signature>,
 }
 
 impl Schemas {
     pub(super) fn read(all: &pb::get_provider_schema::Response) -> Result<Self, String> {
-        let family = |schemas: &std::collections::HashMap<String, pb::Schema>| {
-            let sorted: BTreeMap<_, _> = schemas.iter().collect();
-            sorted
-                .into_iter()
-                .map(|(name, schema)| Ok((name.clone(), BlockSchema::read(schema)?)))
+        let one =
+            |(name, schema): (&String, &pb::Schema)| Ok((name.clone(), BlockSchema::read(schema)?));
+        let family = |schemas: &HashMap<String, pb::Schema>| {
+            schemas
+                .iter()
+                .map(one)
                 .collect::<Result<BTreeMap<_, _>, String>>()
+        };
+        let action = |(name, action): (&String, &pb::ActionSchema)| {
+            one((name, &action.schema.clone().unwrap_or_default()))
+        };
+        let function = |(name, function): (&String, &pb::Function)| {
+            let read = Signature::read(function);
+            let read =
+                read.map_err(|why| format!("the signature of `{name}` cannot be read: {why}"));
+            Ok((name.clone(), read?))
         };
         Ok(Self {
             provider: BlockSchema::read(&all.provider.clone().unwrap_or_default())?,
             resources: family(&all.resource_schemas)?,
             data_sources: family(&all.data_source_schemas)?,
+            ephemerals: family(&all.ephemeral_resource_schemas)?,
+            actions: all
+                .action_schemas
+                .iter()
+                .map(action)
+                .collect::<Result<_, String>>()?,
+            functions: all
+                .functions
+                .iter()
+                .map(function)
+                .collect::<Result<_, String>>()?,
         })
     }
 }

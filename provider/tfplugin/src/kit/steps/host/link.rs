@@ -13,7 +13,6 @@ use tonic::transport::{Channel, Endpoint, Server};
 
 use crate::codec::msgpack;
 use crate::context::AfterStop;
-use crate::kit::steps::hcl::Scope;
 use crate::kit::steps::rules::{agrees, plan_is_valid};
 use crate::kit::steps::schema::{BlockSchema, Schemas};
 use crate::path::Path;
@@ -27,8 +26,14 @@ const PIPE_BYTES: usize = 1 << 20;
 
 /// A provider that answers.
 pub(super) struct Link {
-    client: ProviderClient<Channel>,
-    schemas: Schemas,
+    pub(super) client: ProviderClient<Channel>,
+    pub(super) schemas: Schemas,
+    /// Ephemeral resources that are open: type and private bytes.
+    pub(super) opened: Vec<(String, Option<Vec<u8>>)>,
+    /// The provider's local name, for its functions.
+    pub(super) name: String,
+    /// The progress of actions.
+    pub(super) said: Vec<String>,
 }
 
 /// A planned creation or update.
@@ -46,7 +51,7 @@ pub(super) type Done = (Option<Object>, Vec<u8>, Option<String>);
 
 impl Link {
     /// Serves the provider and asks for its schemas.
-    pub(super) async fn open(provider: impl Provider) -> Result<Self, String> {
+    pub(super) async fn open(provider: impl Provider, name: &str) -> Result<Self, String> {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         let service = Service::new(Arc::new(Runtime::new(provider)), AfterStop::StayStopped);
         let service = ProviderServer::new(service)
@@ -78,7 +83,13 @@ impl Link {
         let all = answer(client.get_provider_schema(request).await)?;
         refused(&all.diagnostics)?;
         let schemas = Schemas::read(&all)?;
-        Ok(Self { client, schemas })
+        Ok(Self {
+            client,
+            schemas,
+            opened: Vec::new(),
+            name: name.to_owned(),
+            said: Vec::new(),
+        })
     }
 
     /// The schema of a resource.
@@ -97,16 +108,8 @@ impl Link {
         })
     }
 
-    pub(super) async fn configure(
-        &mut self,
-        body: &hcl_edit::structure::Body,
-        scope: &Scope,
-    ) -> Result<(), String> {
-        let schema = &self.schemas.provider;
-        let config = schema
-            .configuration(body, scope)
-            .map_err(|why| format!("provider: {}", why.join("\n")))?;
-        let config = message(Some(&config), &schema.ty())?;
+    pub(super) async fn configure(&mut self, config: &Object) -> Result<(), String> {
+        let config = message(Some(config), &self.schemas.provider.ty())?;
         let request = pb::validate_provider_config::Request {
             config: config.clone(),
         };
@@ -309,6 +312,7 @@ impl Link {
     pub(super) async fn look_up(&mut self, name: &str, config: &Object) -> Result<Object, String> {
         let ty = self.data_source(name)?.ty();
         let request = pb::read_data_source::Request {
+            provider_meta: None,
             type_name: name.to_owned(),
             config: message(Some(config), &ty)?,
             client_capabilities: capabilities(),
@@ -320,7 +324,7 @@ impl Link {
 }
 
 /// A current host without deferral.
-fn capabilities() -> Option<pb::ClientCapabilities> {
+pub(super) fn capabilities() -> Option<pb::ClientCapabilities> {
     Some(pb::ClientCapabilities {
         deferral_allowed: false,
         write_only_attributes_allowed: true,
@@ -368,14 +372,14 @@ fn way(path: &pb::AttributePath) -> Path {
     })
 }
 
-fn answer<T>(answer: Result<Response<T>, tonic::Status>) -> Result<T, String> {
+pub(super) fn answer<T>(answer: Result<Response<T>, tonic::Status>) -> Result<T, String> {
     answer
         .map(Response::into_inner)
         .map_err(|status| format!("the call failed: {status}"))
 }
 
 /// The errors among the messages, as a person reads them.
-fn refused(said: &[pb::Diagnostic]) -> Result<(), String> {
+pub(super) fn refused(said: &[pb::Diagnostic]) -> Result<(), String> {
     let errors = said
         .iter()
         .filter(|d| d.severity() == pb::diagnostic::Severity::Error)
@@ -391,7 +395,10 @@ fn refused(said: &[pb::Diagnostic]) -> Result<(), String> {
     }
 }
 
-fn message(object: Option<&Object>, ty: &Type) -> Result<Option<pb::DynamicValue>, String> {
+pub(super) fn message(
+    object: Option<&Object>,
+    ty: &Type,
+) -> Result<Option<pb::DynamicValue>, String> {
     let value = object.cloned().map_or(Value::Null, Value::Object);
     let msgpack = msgpack::to_bytes(&value, ty).map_err(|e| e.to_string())?;
     Ok(Some(pb::DynamicValue {
@@ -400,7 +407,10 @@ fn message(object: Option<&Object>, ty: &Type) -> Result<Option<pb::DynamicValue
     }))
 }
 
-fn object(message: Option<&pb::DynamicValue>, ty: &Type) -> Result<Option<Object>, String> {
+pub(super) fn object(
+    message: Option<&pb::DynamicValue>,
+    ty: &Type,
+) -> Result<Option<Object>, String> {
     let Some(message) = message else {
         return Ok(None);
     };

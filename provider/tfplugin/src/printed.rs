@@ -1,7 +1,7 @@
 //! What `terraform providers schema -json` prints of a provider, made from its declarations without any host.
 //!
 //! A test compares it with what an engine prints: then every flag, type and description has come through. The rules are stated a second
-//! time here, on purpose not shared with the code that writes the protocol's messages.
+//! time here, on purpose not shared with the code that writes the protocol's messages. The documentation reads it where no host prints.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -76,6 +76,11 @@ pub fn printed_schemas(provider: &Runtime) -> Json {
         named(provider.signatures().map(|(name, s)| (name, function(s)))),
     );
     all.into()
+}
+
+/// The block of a module's `provider_meta`, which no host prints.
+pub(crate) fn printed_meta(schema: &Schema) -> Json {
+    block(schema, Place::Input)
 }
 
 fn named(entries: impl Iterator<Item = (&'static str, Json)>) -> Map<String, Json> {
