@@ -3,6 +3,7 @@
 //! Every rpc checks the caller's role first. Errors go through [`status`], the only table to gRPC codes.
 
 mod authz;
+mod changes;
 mod claims;
 mod clusters;
 mod images;

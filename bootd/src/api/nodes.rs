@@ -8,19 +8,22 @@ use bootd_core::secret::Secret;
 use metal_proto::metal::v1 as pb;
 use prost::Message as _;
 use talos::secrets::{Bundle, system_entropy};
-use talos::version::{Contract, Generator};
 
+use super::changes::{Effect, consequence};
 use super::status::{ApiError, Story, no_such};
 use super::words::name;
 use super::{Api, machine};
 use crate::store::{Doc, Kind, Record, StoreError, now};
 use crate::talos::{
-    NodeState, Rendered, SecretsState, contract, installer_of, remarks, render, secrets,
-    set_status, status,
+    NodeState, Pins, Refused, Rendered, SecretsState, contract, installer_of, remarks, render,
+    secrets, set_status, status,
 };
 
-/// Revision of our rendering.
-const RENDER_REV: u32 = 1;
+/// What a node is rendered with, besides what it states.
+struct Basis {
+    pins: Pins,
+    bundle: Arc<Bundle>,
+}
 
 impl Api {
     pub(super) async fn put_secrets(
@@ -29,6 +32,7 @@ impl Api {
     ) -> Result<pb::Secrets, ApiError> {
         name(&config.name, "name")?;
         let contract = contract(&config.talos_version).map_err(|e| bad_version(&config, &e))?;
+        let pins = Pins::of(contract);
         if let Some(mut doc) = self.store.doc(Kind::Secrets, &config.name).await? {
             let mut state: SecretsState = status(&doc);
             let was = pb::SecretsConfig::decode(doc.config.as_slice())
@@ -54,8 +58,8 @@ impl Api {
         // The RSA key takes most of a second.
         let made = tokio::task::spawn_blocking(move || {
             Bundle::generate(
-                Generator::V1_13,
-                contract,
+                pins.generator,
+                pins.contract,
                 jiff::Timestamp::now(),
                 &mut system_entropy,
             )
@@ -70,8 +74,8 @@ impl Api {
         set_status(
             &mut doc,
             &SecretsState {
-                contract: minor(&config.talos_version),
-                render_rev: RENDER_REV,
+                contract: contract.to_string(),
+                render_rev: pins.generator.render_rev(),
                 fingerprint: bundle.fingerprint(),
                 deleted_at: None,
             },
@@ -124,11 +128,7 @@ impl Api {
             Some(record) => self.made_for(record).await?,
             None => String::new(),
         };
-        let change = change_class(before.as_ref(), &config, &here);
-        let mut answer = pb::PlanNodeResponse {
-            change: change.into(),
-            ..Default::default()
-        };
+        let mut answer = pb::PlanNodeResponse::default();
         let held = record.as_ref().is_some_and(has_live_claim);
         if !held && request.planned_claim.is_none() {
             answer.remarks.push(unclaimed(&config).refuses());
@@ -138,42 +138,34 @@ impl Api {
             answer.remarks.push(uninspected(&config).refuses());
             return Ok(answer);
         };
-        if let Some(story) = beyond(change, &node_id(&config)?, &record) {
+        let basis = self.basis(&config, &request.planned_contract).await?;
+        let rendered = match self.render(&config, &basis, &record)? {
+            Ok(rendered) => rendered,
+            Err(refused) => {
+                let stories = refused.into_iter().map(Story::from);
+                answer.remarks.extend(stories.map(Story::refuses));
+                return Ok(answer);
+            }
+        };
+        let effect = effect(before.as_ref(), &config, &here, &rendered, &basis)?;
+        answer.change = effect.change.into();
+        if let Some(story) = effect.beyond(&node_id(&config)?, &record) {
             answer.remarks.push(story.refuses());
             return Ok(answer);
         }
-        let facts = config.cluster.clone().unwrap_or_default();
-        let (bundle, contract) = match secrets(&self.store, &facts.secrets_id).await? {
-            Some((words, _, bundle)) => (Arc::new(bundle), version_of(&words)?),
-            None => match self.jobs.sample(&request.planned_contract).await {
-                Some(sample) => (
-                    sample,
-                    contract(&request.planned_contract)
-                        .map_err(|_| no_such("secrets", &facts.secrets_id))?,
-                ),
-                None => return Err(no_such("secrets", &facts.secrets_id)),
-            },
-        };
-        match self.render(&config, &bundle, contract, &record) {
-            Err(ApiError::Invalid(detail)) => answer.remarks.push(Story::from(detail).refuses()),
-            Err(other) => return Err(other),
-            Ok(rendered) => {
-                answer.rendered = talos::redact::redact(rendered.config.expose(), &bundle);
-                if installs(&record) {
-                    let allow = match &request.planned_claim {
-                        Some(planned) => planned.allow_wipe.clone(),
-                        None => allow_wipe(&record),
-                    };
-                    if let Some(report) = &record.machine.report {
-                        answer
-                            .remarks
-                            .extend(remarks(&rendered.targets, &report.hardware, &allow));
-                    }
-                    answer.wipe_targets = rendered.targets;
-                } else if let Some(doc) = &before {
-                    answer.wipe_targets = stored_targets(doc);
-                }
+        answer.rendered = talos::redact::redact(rendered.config.expose(), &basis.bundle);
+        if installs(&record) {
+            let allow = match &request.planned_claim {
+                Some(planned) => planned.allow_wipe.clone(),
+                None => allow_wipe(&record),
+            };
+            if let Some(report) = &record.machine.report {
+                let about = remarks(&rendered.targets, &report.hardware, &allow);
+                answer.remarks.extend(about);
             }
+            answer.wipe_targets = rendered.targets;
+        } else if let Some(doc) = &before {
+            answer.wipe_targets = stored_targets(doc);
         }
         Ok(answer)
     }
@@ -191,9 +183,6 @@ impl Api {
         }
         let before = self.store.doc(Kind::Node, &id).await?;
         let here = self.made_for(&record).await?;
-        if let Some(story) = beyond(change_class(before.as_ref(), &config, &here), &id, &record) {
-            return Err(story.not_now());
-        }
         if let Some(other) = self.store.doc_of_machine(Kind::Node, &box_id).await?
             && other.name != id
         {
@@ -203,11 +192,12 @@ impl Api {
                 .at("server_id")
                 .not_now());
         }
-        let facts = config.cluster.clone().unwrap_or_default();
-        let (words, _, bundle) = secrets(&self.store, &facts.secrets_id)
-            .await?
-            .ok_or_else(|| no_such("secrets", &facts.secrets_id))?;
-        let rendered = self.render(&config, &bundle, version_of(&words)?, &record)?;
+        let basis = self.basis(&config, "").await?;
+        let rendered = self.render(&config, &basis, &record)?.map_err(first)?;
+        let effect = effect(before.as_ref(), &config, &here, &rendered, &basis)?;
+        if let Some(story) = effect.beyond(&id, &record) {
+            return Err(story.not_now());
+        }
         if installs(&record) {
             Self::agree(&config, &rendered, &request.expected_wipe_targets, &record)?;
         }
@@ -215,13 +205,29 @@ impl Api {
         self.read_node(&id).await
     }
 
+    /// The cluster's own secrets and pins; or, where its secrets are only planned yet, those that it will have and nobody's.
+    async fn basis(&self, config: &pb::NodeConfig, planned: &str) -> Result<Basis, ApiError> {
+        let facts = config.cluster.clone().unwrap_or_default();
+        let id = &facts.secrets_id;
+        if let Some((words, state, bundle)) = secrets(&self.store, id).await? {
+            let born = contract(&words.talos_version).map_err(|e| bad_version(&words, &e))?;
+            let pins = Pins::stored(born, &state).ok_or_else(|| newer_pin(id, state.render_rev))?;
+            let bundle = Arc::new(bundle);
+            return Ok(Basis { pins, bundle });
+        }
+        let born = contract(planned).map_err(|_| no_such("secrets", id))?;
+        let sample = self.jobs.sample(born).await;
+        let bundle = sample.ok_or_else(|| no_such("secrets", id))?;
+        let pins = Pins::of(born);
+        Ok(Basis { pins, bundle })
+    }
+
     fn render(
         &self,
         config: &pb::NodeConfig,
-        bundle: &Bundle,
-        contract: Contract,
+        basis: &Basis,
         record: &Record,
-    ) -> Result<Rendered, ApiError> {
+    ) -> Result<Result<Rendered, Refused>, ApiError> {
         let installer = installer_of(&config.image_id).ok_or_else(|| {
             Story::new("bad-image-id", "Not an image")
                 .detail(format!(
@@ -238,15 +244,14 @@ impl Api {
             .as_ref()
             .map(|r| r.hardware.clone())
             .unwrap_or_default();
-        render(
+        Ok(render(
             config,
-            bundle,
-            contract,
+            &basis.bundle,
+            basis.pins,
             &installer,
             &hardware,
             self.jobs.surroundings(),
-        )
-        .map_err(ApiError::Invalid)
+        ))
     }
 
     /// The install may begin: nothing is destroyed that the plan did not show or the claim does not allow.
@@ -452,7 +457,7 @@ fn has_live_claim(record: &Record) -> bool {
 }
 
 /// Is an install still ahead? Once something was written, the claim's own content is on the disks.
-fn installs(record: &Record) -> bool {
+pub(super) fn installs(record: &Record) -> bool {
     record.machine.written.is_empty() && !matches!(record.machine.phase, Phase::Running(_))
 }
 
@@ -469,60 +474,37 @@ fn stored_targets(doc: &Doc) -> Vec<pb::WipeTarget> {
     state.targets.iter().map(Into::into).collect()
 }
 
-/// A node that was unbound and comes back to the same box goes on where it was: that is no install.
-fn change_class(before: Option<&Doc>, config: &pb::NodeConfig, here: &str) -> pb::Change {
-    let Some(doc) = before else {
-        return pb::Change::Install;
-    };
-    let state: NodeState = status(doc);
-    let old = pb::NodeConfig::decode(doc.config.as_slice()).unwrap_or_default();
-    if doc.machine.is_none() && state.made_for != here {
-        pb::Change::Install
-    } else if old == *config {
-        pb::Change::None
-    } else if old.server_id != config.server_id || old.install_disk != config.install_disk {
-        pb::Change::Reinstall
-    } else if old.image_id != config.image_id {
-        pb::Change::Upgrade
-    } else {
-        pb::Change::Apply
-    }
+fn effect(
+    before: Option<&Doc>,
+    config: &pb::NodeConfig,
+    here: &str,
+    rendered: &Rendered,
+    basis: &Basis,
+) -> Result<Effect, ApiError> {
+    let generator = basis.pins.generator;
+    consequence(
+        before,
+        config,
+        here,
+        &rendered.config,
+        generator,
+        &basis.bundle,
+    )
 }
 
-/// Changes that this bootd does not carry out: refused at plan, and before an apply has changed anything.
-fn beyond(change: pb::Change, id: &str, record: &Record) -> Option<Story> {
-    let box_id = &record.machine.id;
-    let running = matches!(record.machine.phase, Phase::Running(_));
-    match change {
-        pb::Change::Upgrade if running => Some(
-            Story::new("upgrade-not-available", "Talos upgrades are not carried out yet")
-                .detail(format!(
-                    "{id} runs on {box_id}, and another image_id would upgrade it. This bootd does not upgrade nodes; nothing was changed."
-                ))
-                .hint("put the image's old talos_version back, or replace the node with its claim: terraform apply -replace='metal_server_claim…'")
-                .at("image_id"),
-        ),
-        // Nothing may be installed to a disk that the first disk check has not seen as a target.
-        pb::Change::Reinstall if !installs(record) => Some(
-            Story::new("reinstall-not-available", "The install disk cannot be changed any more")
-                .detail(format!(
-                    "{id} was written to {box_id} already, and another install_disk would install it again. This bootd does not; nothing was changed."
-                ))
-                .hint("put the old install_disk back, or replace the node with its claim: terraform apply -replace='metal_server_claim…'")
-                .at("install_disk"),
-        ),
-        pb::Change::Unspecified
-        | pb::Change::None
-        | pb::Change::Apply
-        | pb::Change::Reboot
-        | pb::Change::Upgrade
-        | pb::Change::Reinstall
-        | pb::Change::Install => None,
-    }
+/// An rpc can carry one error.
+fn first(refused: Refused) -> ApiError {
+    ApiError::Invalid(refused.into_iter().next().unwrap_or_default())
 }
 
-fn version_of(words: &pb::SecretsConfig) -> Result<Contract, ApiError> {
-    contract(&words.talos_version).map_err(|e| bad_version(words, &e))
+fn newer_pin(id: &str, revision: u32) -> ApiError {
+    Story::new("newer-renderer", "The cluster is pinned to a newer bootd")
+        .detail(format!(
+            "Secrets {id} keep revision {revision} of the renderer, which this bootd does not have."
+        ))
+        .hint("run the bootd that made them, or a newer one.")
+        .at("cluster.secrets_id")
+        .not_now()
 }
 
 fn bad_version(config: &pb::SecretsConfig, error: &talos::version::VersionError) -> ApiError {
@@ -531,13 +513,6 @@ fn bad_version(config: &pb::SecretsConfig, error: &talos::version::VersionError)
         .hint("write a version such as v1.13.9.")
         .at("talos_version")
         .invalid()
-}
-
-/// `v1.13.9` to `v1.13`.
-fn minor(version: &str) -> String {
-    let body = version.strip_prefix('v').unwrap_or(version);
-    let parts: Vec<&str> = body.split(['.', '-']).take(2).collect();
-    format!("v{}", parts.join("."))
 }
 
 fn unclaimed(config: &pb::NodeConfig) -> Story {

@@ -15,13 +15,13 @@ use prost::Message as _;
 use talos::client::{ApplyMode, BootstrapOutcome, Client, ClientError};
 use talos::config::MachineConfig;
 use talos::secrets::{Bundle, Role};
-use tokio::sync::OnceCell;
+use talos::version::{Contract, Generator};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::render::Surroundings;
 use super::state::{
-    Bootstrap, ClusterState, NodeState, SecretsState, contract, secrets, set_status, status,
-    talos_access,
+    Bootstrap, ClusterState, NodeState, SecretsState, secrets, set_status, status, talos_access,
 };
 use crate::egress::{Egress, Network};
 use crate::store::{Doc, Kind, Store, StoreError, now};
@@ -59,7 +59,7 @@ pub struct Settings {
 pub struct Jobs {
     store: Store,
     settings: Settings,
-    sample: OnceCell<Arc<Bundle>>,
+    samples: Mutex<BTreeMap<Contract, Arc<Bundle>>>,
 }
 
 /// Why a node was not spoken to.
@@ -96,7 +96,7 @@ impl Jobs {
         Self {
             store,
             settings,
-            sample: OnceCell::new(),
+            samples: Mutex::default(),
         }
     }
 
@@ -114,21 +114,24 @@ impl Jobs {
         }
     }
 
-    /// Secrets of nobody, to render plans of clusters whose secrets do not exist yet.
-    pub async fn sample(&self, version: &str) -> Option<Arc<Bundle>> {
-        let contract = contract(version).ok()?;
-        let make = async move || {
-            let made = tokio::task::spawn_blocking(move || {
-                Bundle::generate(
-                    talos::version::Generator::V1_13,
-                    contract,
-                    jiff::Timestamp::now(),
-                    &mut talos::secrets::system_entropy,
-                )
-            });
-            made.await.ok().and_then(Result::ok).map(Arc::new).ok_or(())
+    /// Secrets of nobody, to render plans of clusters whose secrets do not exist yet. One per contract is made, once.
+    pub async fn sample(&self, contract: Contract) -> Option<Arc<Bundle>> {
+        let mut samples = self.samples.lock().await;
+        if let Some(sample) = samples.get(&contract) {
+            return Some(sample.clone());
+        }
+        let make = move || {
+            Bundle::generate(
+                Generator::of(contract),
+                contract,
+                jiff::Timestamp::now(),
+                &mut talos::secrets::system_entropy,
+            )
         };
-        self.sample.get_or_try_init(make).await.ok().cloned()
+        let made = tokio::task::spawn_blocking(make).await.ok()?.ok()?;
+        let made = Arc::new(made);
+        samples.insert(contract, made.clone());
+        Some(made)
     }
 
     /// Drives every cluster until stopped.

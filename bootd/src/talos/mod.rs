@@ -1,14 +1,17 @@
 //! The Talos room: what bootd knows of Talos beside the crate `talos`.
 
+mod arguments;
 pub mod boot_args;
+mod disks;
 pub mod events;
 mod jobs;
 mod render;
 mod state;
 
+pub use disks::remarks;
 pub use jobs::{Jobs, Settings};
-pub use render::{Rendered, Surroundings, remarks, render};
+pub use render::{Refused, Rendered, Surroundings, render};
 pub use state::{
-    Bootstrap, ClusterState, NodeState, SecretsState, contract, image, installer, installer_of,
-    kubernetes_access, secrets, set_status, status, talos_access,
+    Bootstrap, ClusterState, NodeState, Pins, SecretsState, contract, image, installer,
+    installer_of, kubernetes_access, secrets, set_status, status, talos_access, version_of,
 };

@@ -8,12 +8,42 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use talos::schematic::{Arch, Image, Schematic};
 use talos::secrets::{Bundle, ClientCertificate, KubernetesUser, Role, Secret, system_entropy};
-use talos::version::{Contract, Generator};
+use talos::version::{Contract, Generator, TalosVersion, VersionError};
 
 use crate::store::{Doc, Kind, Store, StoreError};
 
 /// The registry that installer references name.
 const REGISTRY: &str = "factory.talos.dev";
+
+/// The newest generator that this bootd has: it reads every contract.
+const NEWEST: Generator = Generator::V1_14;
+
+/// What a cluster's configs are written by and for, for all its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pins {
+    /// Whose output: `render_rev` of the secrets.
+    pub generator: Generator,
+    /// Which layout: the version that the cluster was born with.
+    pub contract: Contract,
+}
+
+impl Pins {
+    /// Of a cluster that is born with this contract.
+    pub const fn of(contract: Contract) -> Self {
+        Self {
+            generator: Generator::of(contract),
+            contract,
+        }
+    }
+
+    /// As they were stored. `None` for a revision that only a newer bootd has.
+    pub fn stored(contract: Contract, state: &SecretsState) -> Option<Self> {
+        Some(Self {
+            generator: Generator::from_render_rev(state.render_rev)?,
+            contract,
+        })
+    }
+}
 
 /// Of `talos_secrets`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,7 +51,7 @@ const REGISTRY: &str = "factory.talos.dev";
 pub struct SecretsState {
     /// `v1.13`.
     pub contract: String,
-    /// Revision of our rendering that the cluster was made with.
+    /// Revision of our rendering that the cluster was made with, and keeps.
     pub render_rev: u32,
     /// Of the OS CA; no secret.
     pub fingerprint: String,
@@ -152,8 +182,13 @@ pub async fn secrets(
 }
 
 /// The contract of a Talos version.
-pub fn contract(version: &str) -> Result<Contract, talos::version::VersionError> {
-    Contract::parse(version, Generator::V1_13)
+pub fn contract(version: &str) -> Result<Contract, VersionError> {
+    Contract::parse(version, NEWEST)
+}
+
+/// The Talos version of an image id, `SCHEMATIC/VERSION/ARCH`.
+pub fn version_of(image_id: &str) -> Option<TalosVersion> {
+    image_id.split('/').nth(1)?.parse().ok()
 }
 
 /// The image that a config means.
@@ -173,7 +208,7 @@ pub fn image(config: &pb::ImageConfig) -> Result<(Image, Schematic), String> {
         version: config
             .talos_version
             .parse()
-            .map_err(|e: talos::version::VersionError| e.to_string())?,
+            .map_err(|e: VersionError| e.to_string())?,
         arch,
     };
     Ok((image, schematic))

@@ -1,7 +1,8 @@
 //! The part of CEL in which configs name disks, decided for a disk that was seen.
 //!
 //! Promises: an answer is given only where everything that it depends on is known; whatever else CEL has is "unknown",
-//! never "no". No text panics, and none takes longer than its length allows.
+//! never "no", and so is what was not seen: a property that is empty here may be there for Talos, and a device name
+//! may be another disk's at the next boot. No text panics, and none takes longer than its length allows.
 
 use super::select::{Access, Bus, Disk, DiskKind, glob};
 
@@ -74,8 +75,8 @@ enum Value {
     Unknown,
 }
 
-/// What the transport of an internal disk that is neither NVMe nor a card is not.
-const ATA_OR_SCSI: &[&str] = &["nvme", "usb", "mmc", ""];
+/// What the transport of an internal disk that is neither NVMe nor a card nor of a virtual machine is not.
+const ATA_OR_SCSI: &[&str] = &["nvme", "usb", "mmc", "virtio"];
 
 impl Value {
     fn truth(&self) -> Option<bool> {
@@ -233,7 +234,10 @@ impl Reader<'_> {
 
     fn name(&self, name: &str) -> Value {
         let disk = self.disk;
-        let text = |text: &str| Value::Text(text.to_owned());
+        let text = |text: &str| match text {
+            "" => Value::Unknown,
+            text => Value::Text(text.to_owned()),
+        };
         match name {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
@@ -243,20 +247,40 @@ impl Reader<'_> {
             "disk.serial" => text(&disk.serial),
             "disk.wwid" => text(&disk.wwid),
             "disk.bus_path" => text(&disk.bus_path),
-            "disk.dev_path" => Value::Text(format!("/dev/{}", disk.device)),
-            "disk.rotational" => Value::Bool(disk.kind == DiskKind::Hdd),
+            "disk.rotational" => Value::of(rotational(disk)),
             "disk.readonly" => Value::Bool(disk.access == Access::ReadOnly),
             "disk.cdrom" => Value::Bool(false),
-            "disk.transport" => match (disk.bus, disk.kind) {
-                (Bus::Usb, _) => text("usb"),
-                (Bus::Internal, DiskKind::Nvme) => text("nvme"),
-                (Bus::Internal, DiskKind::Sd) => text("mmc"),
-                (Bus::Internal, DiskKind::Ssd | DiskKind::Hdd) => Value::OtherThan(ATA_OR_SCSI),
-            },
+            "disk.transport" => transport(disk),
             unit => super::size::parse_size(&format!("1{unit}"))
                 .filter(|_| unit.ends_with('B'))
                 .map_or(Value::Unknown, Value::Number),
         }
+    }
+}
+
+fn rotational(disk: &Disk) -> Option<bool> {
+    match disk.kind {
+        DiskKind::Hdd => Some(true),
+        DiskKind::Nvme | DiskKind::Ssd | DiskKind::Sd => Some(false),
+        DiskKind::Unknown => None,
+    }
+}
+
+/// By the kernel's name where it says that: the driver decides the name, not the order at boot.
+fn transport(disk: &Disk) -> Value {
+    let named = [("nvme", "nvme"), ("mmcblk", "mmc"), ("vd", "virtio")];
+    let by_name = named
+        .iter()
+        .find(|(prefix, _)| disk.device.starts_with(prefix))
+        .map(|(_, transport)| *transport);
+    let text = |text: &str| Value::Text(text.to_owned());
+    match (by_name, disk.bus, disk.kind) {
+        (Some(transport), _, _) => text(transport),
+        (None, _, DiskKind::Nvme) => text("nvme"),
+        (None, _, DiskKind::Sd) => text("mmc"),
+        (None, Bus::Usb, _) => text("usb"),
+        (None, Bus::Internal, DiskKind::Ssd | DiskKind::Hdd) => Value::OtherThan(ATA_OR_SCSI),
+        (None, _, _) => Value::Unknown,
     }
 }
 
@@ -278,6 +302,7 @@ mod tests {
             access: Access::ReadWrite,
             medium: Medium::Fixed,
             array: None,
+            unreadable: None,
         }
     }
 
@@ -294,7 +319,7 @@ mod tests {
             "(disk.serial == \"X\" || disk.wwid == \"eui.1\")",
             Some(true),
         );
-        check("disk.dev_path == \"/dev/sda\"", Some(false));
+        check("disk.dev_path == \"/dev/sda\"", None);
         check("system_disk", None);
         check("!system_disk && disk.serial == \"X\"", Some(false));
         check("'x' in disk.symlinks", None);
@@ -302,6 +327,46 @@ mod tests {
         check("disk.model.startsWith(\"P\")", None);
         check("", None);
         check("disk.size", None);
+    }
+
+    #[test]
+    fn what_was_not_seen_is_not_known() {
+        let ssd = |change: fn(&mut Disk)| {
+            let mut disk = Disk {
+                device: "sda".into(),
+                kind: DiskKind::Ssd,
+                ..disk()
+            };
+            change(&mut disk);
+            disk
+        };
+        let check = |disk: &Disk, text: &str, expected: Option<bool>| {
+            assert_eq!(holds(text, disk, None), expected, "{text} of {disk:?}");
+        };
+        check(&ssd(|d| d.serial.clear()), "disk.serial == 'S2'", None);
+        check(
+            &ssd(|d| d.bus = Bus::Unknown),
+            "disk.transport == 'usb'",
+            None,
+        );
+        check(
+            &ssd(|d| d.bus = Bus::Usb),
+            "disk.transport == 'usb'",
+            Some(true),
+        );
+        check(&ssd(|_| {}), "disk.transport == 'usb'", Some(false));
+        check(&ssd(|_| {}), "disk.transport == 'sata'", None);
+        check(&ssd(|_| {}), "disk.transport == ''", None);
+        check(
+            &ssd(|d| d.device = "mmcblk0".into()),
+            "disk.transport == 'mmc'",
+            Some(true),
+        );
+        check(
+            &ssd(|d| d.kind = DiskKind::Unknown),
+            "disk.rotational",
+            None,
+        );
     }
 
     proptest::proptest! {

@@ -10,7 +10,7 @@ mod wipe;
 
 pub use select::{
     Access, Bus, Choice, Disk, DiskKind, Medium, Rejected, Rejection, SelectError, Usb, Wanted,
-    glob, select,
+    glob, like, select,
 };
 pub use size::{Operator, SizeCondition, SizeRange, describe_size, parse_size};
 pub use wipe::{Certainty, Wiped, wiped};

@@ -2,7 +2,9 @@
 //!
 //! Promises: the same inventory, in any order, gives the same disk; the answer names it by what moves with it (serial
 //! and WWID), never by a device name; each disk that was not taken has its reason. Never taken, whatever is asked: a
-//! disk that is read-only, that can be taken out, that is no whole disk, or that cannot be told apart from another.
+//! disk that is read-only or could not be read, that can be taken out, that is no whole disk, or that cannot be told
+//! apart from another. Where such a nameless disk would come first, there is no answer: the words mean that disk, and
+//! the next one may hold what nobody meant.
 
 use std::fmt;
 
@@ -34,6 +36,8 @@ pub struct Disk {
     pub medium: Medium,
     /// The array of which it is a member (`md0`).
     pub array: Option<String>,
+    /// Why it could not be read, where it could not.
+    pub unreadable: Option<String>,
 }
 
 /// What a disk is.
@@ -47,6 +51,8 @@ pub enum DiskKind {
     Hdd,
     /// A memory card or eMMC.
     Sd,
+    /// Nobody said what it is.
+    Unknown,
 }
 
 impl DiskKind {
@@ -57,6 +63,7 @@ impl DiskKind {
             Self::Ssd => "ssd",
             Self::Hdd => "hdd",
             Self::Sd => "sd",
+            Self::Unknown => "not known",
         }
     }
 
@@ -75,6 +82,8 @@ pub enum Bus {
     Usb,
     /// Inside the machine.
     Internal,
+    /// Nobody said where.
+    Unknown,
 }
 
 /// Whether a disk can be written.
@@ -95,7 +104,8 @@ pub enum Medium {
     Removable,
 }
 
-/// What the disk must be. Model, serial, WWID and bus path are globs (`*`).
+/// What the disk must be. Serial, WWID and bus path are globs (`*`); the model is a pattern with `*` and `?` that
+/// ignores case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// What it is.
@@ -135,6 +145,8 @@ pub enum Rejection {
     Usb,
     /// It is empty: a reader without a card.
     NoMedium,
+    /// It could not be read, and why.
+    Unreadable(String),
     /// It is of another type.
     Kind(DiskKind),
     /// It has another size, in bytes.
@@ -166,6 +178,7 @@ impl fmt::Display for Rejection {
             Self::Removable => f.write_str("it can be taken out"),
             Self::Usb => f.write_str("it is on USB; usb = true would allow that"),
             Self::NoMedium => f.write_str("there is no medium in it"),
+            Self::Unreadable(why) => write!(f, "it cannot be read ({why})"),
             Self::Kind(kind) => write!(f, "its type is {}", kind.as_str()),
             Self::Size(bytes) => write!(f, "its size is {}", describe_size(*bytes)),
             Self::Model(model) => write!(f, "its model is {}", or_none(model)),
@@ -213,6 +226,9 @@ pub enum SelectError<'a> {
     /// Nothing was asked, and there is more than one answer.
     #[error("the install disk is not stated and several could be it: {}", Names(.0))]
     Ambiguous(Vec<&'a Disk>),
+    /// The disk that comes first cannot be named.
+    #[error("{} comes first, but {}", .0.disk, .0.reason)]
+    Unstable(Rejected<'a>),
 }
 
 struct Reasons<'a>(&'a [Rejected<'a>]);
@@ -245,27 +261,28 @@ impl fmt::Display for Disk {
             .into_iter()
             .find(|n| !n.is_empty())
             .map_or("a disk without a name", String::as_str);
-        write!(f, "{name} ({}, {})", self.model, describe_size(self.bytes))
+        write!(f, "{name} (")?;
+        for part in [&self.device, &self.model] {
+            if !part.is_empty() && part != name {
+                write!(f, "{part}, ")?;
+            }
+        }
+        write!(f, "{})", describe_size(self.bytes))
     }
 }
 
 /// Takes the smallest disk that fits, then by serial and WWID.
 ///
 /// # Errors
-/// No disk fits, or nothing was asked and several could be it.
+/// No disk fits, nothing was asked and several could be it, or the first one cannot be named.
 pub fn select<'a>(disks: &'a [Disk], wanted: &Wanted) -> Result<Choice<'a>, SelectError<'a>> {
     if disks.is_empty() {
         return Err(SelectError::Empty);
     }
-    let verdicts: Vec<(&Disk, Option<Rejection>)> = disks
-        .iter()
-        .map(|d| (d, misfit(d, wanted).or_else(|| unstable(d, disks))))
-        .collect();
-    let mut fitting: Vec<&Disk> = verdicts
-        .iter()
-        .filter(|(_, verdict)| verdict.is_none())
-        .map(|(disk, _)| *disk)
-        .collect();
+    let verdicts: Vec<(&Disk, Option<Rejection>)> =
+        disks.iter().map(|d| (d, misfit(d, wanted))).collect();
+    let fits = verdicts.iter().filter(|(_, verdict)| verdict.is_none());
+    let mut fitting: Vec<&Disk> = fits.map(|(disk, _)| *disk).collect();
     fitting.sort_by_key(|d| (d.bytes, &d.serial, &d.wwid));
     let unstated = Wanted {
         usb: wanted.usb,
@@ -280,25 +297,34 @@ pub fn select<'a>(disks: &'a [Disk], wanted: &Wanted) -> Result<Choice<'a>, Sele
             all.filter_map(|(disk, verdict)| verdict.map(|reason| Rejected { disk, reason }));
         return Err(SelectError::NoneFits(rejected.collect()));
     };
+    if let Some(reason) = unstable(disk, disks) {
+        return Err(SelectError::Unstable(Rejected { disk, reason }));
+    }
     let rejected = verdicts
         .into_iter()
         .filter(|(other, _)| !std::ptr::eq(*other, disk))
         .map(|(other, verdict)| Rejected {
             disk: other,
-            reason: verdict.unwrap_or_else(|| Rejection::Later(disk.to_string())),
+            reason: verdict
+                .or_else(|| unstable(other, disks))
+                .unwrap_or_else(|| Rejection::Later(disk.to_string())),
         })
         .collect();
+    Ok(Choice {
+        disk,
+        selector: selector(disk),
+        rejected,
+    })
+}
+
+/// What names a disk wherever it is plugged in.
+fn selector(disk: &Disk) -> DiskSelector {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let selector = DiskSelector {
+    DiskSelector {
         serial: some(&disk.serial),
         wwid: some(&disk.wwid),
         ..DiskSelector::default()
-    };
-    Ok(Choice {
-        disk,
-        selector,
-        rejected,
-    })
+    }
 }
 
 fn misfit(disk: &Disk, wanted: &Wanted) -> Option<Rejection> {
@@ -309,6 +335,8 @@ fn misfit(disk: &Disk, wanted: &Wanted) -> Option<Rejection> {
         Some(Rejection::ReadOnly)
     } else if disk.bytes == 0 {
         Some(Rejection::NoMedium)
+    } else if let Some(why) = &disk.unreadable {
+        Some(Rejection::Unreadable(why.clone()))
     } else if disk.bus == Bus::Usb && wanted.usb == Usb::Refused {
         Some(Rejection::Usb)
     } else if disk.medium == Medium::Removable && wanted.usb == Usb::Refused {
@@ -321,7 +349,7 @@ fn misfit(disk: &Disk, wanted: &Wanted) -> Option<Rejection> {
         Some(Rejection::Kind(disk.kind))
     } else if wanted.size.is_some_and(|size| !size.holds(disk.bytes)) {
         Some(Rejection::Size(disk.bytes))
-    } else if differs(&wanted.model, &disk.model) {
+    } else if wanted.model.as_ref().is_some_and(|m| !like(m, &disk.model)) {
         Some(Rejection::Model(disk.model.clone()))
     } else if differs(&wanted.bus_path, &disk.bus_path) {
         Some(Rejection::BusPath(disk.bus_path.clone()))
@@ -337,12 +365,14 @@ fn unstable(disk: &Disk, disks: &[Disk]) -> Option<Rejection> {
     if !usable(&disk.serial) && !usable(&disk.wwid) {
         return Some(Rejection::Nameless);
     }
-    disks
-        .iter()
-        .find(|other| {
-            !std::ptr::eq(*other, disk) && other.serial == disk.serial && other.wwid == disk.wwid
-        })
-        .map(|other| Rejection::Twin(other.device.clone()))
+    // Another disk that the same selector would take: what this one lacks, the other may have.
+    let takes = |name: &str, other: &str| name.is_empty() || glob(name, other);
+    let twin = disks.iter().find(|other| {
+        !std::ptr::eq(*other, disk)
+            && takes(&disk.serial, &other.serial)
+            && takes(&disk.wwid, &other.wwid)
+    });
+    twin.map(|other| Rejection::Twin(other.device.clone()))
 }
 
 /// Whether a text is what a pattern means; `*` stands for any run of characters, as in Talos's selectors.
@@ -363,6 +393,28 @@ pub fn glob(pattern: &str, text: &str) -> bool {
         }
     }
     rest.ends_with(last)
+}
+
+/// Whether a text is what a person's pattern means: `*` for any run of characters, `?` for any one, case ignored.
+pub fn like(pattern: &str, text: &str) -> bool {
+    let lower = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
+    let (pattern, text) = (lower(pattern), lower(text));
+    // The lengths of the text's beginnings that the pattern's beginning means.
+    let mut met = vec![false; text.len() + 1];
+    met[0] = true;
+    for sign in pattern {
+        let mut any = false;
+        let mut next = vec![false; met.len()];
+        for (at, place) in next.iter_mut().enumerate() {
+            any |= met[at];
+            *place = match sign {
+                '*' => any,
+                sign => at > 0 && met[at - 1] && (sign == '?' || sign == text[at - 1]),
+            };
+        }
+        met = next;
+    }
+    met[text.len()]
 }
 
 #[cfg(test)]
@@ -386,6 +438,7 @@ mod tests {
             access: Access::ReadWrite,
             medium: Medium::Fixed,
             array: None,
+            unreadable: None,
         }
     }
 
@@ -407,7 +460,7 @@ mod tests {
             read_only,
             stick,
             disk("nvme0n1", "S1", 480 * GB),
-            disk("vda", "", 100 * GB),
+            disk("vda", "", 2000 * GB),
             disk("nvme2n1", "S0", 480 * GB),
         ]
     }
@@ -432,10 +485,10 @@ mod tests {
             .map(|r| format!("{}: {}", r.disk.device, r.reason))
             .collect();
         insta::assert_snapshot!(reasons.join("\n"), @r"
-        nvme1n1: it fits too, but S0 (PM9A3, 480 GB) comes first
+        nvme1n1: it fits too, but S0 (nvme2n1, PM9A3, 480 GB) comes first
         sr0: it is read-only
         sdb: it is on USB; usb = true would allow that
-        nvme0n1: it fits too, but S0 (PM9A3, 480 GB) comes first
+        nvme0n1: it fits too, but S0 (nvme2n1, PM9A3, 480 GB) comes first
         vda: it has neither serial nor wwid, so it has no stable name
         ");
     }
@@ -444,20 +497,69 @@ mod tests {
     fn what_does_not_decide_is_an_error() {
         let disks = inventory();
         let error = select(&disks, &Wanted::default()).unwrap_err();
-        assert!(matches!(error, SelectError::Ambiguous(ref all) if all.len() == 3));
+        assert!(matches!(error, SelectError::Ambiguous(ref all) if all.len() == 4));
         assert_eq!(select(&[], &Wanted::default()), Err(SelectError::Empty));
         let hdd = wanted(|w| w.kind = Some(DiskKind::Hdd));
         let error = select(&disks, &hdd).unwrap_err().to_string();
         assert!(
-            error.contains("S2 (PM9A3, 960 GB): its type is nvme"),
+            error.contains("S2 (nvme1n1, PM9A3, 960 GB): its type is nvme"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_named_is_never_passed_over() {
+        let all = || wanted(|w| w.size = SizeRange::parse(">= 1GB"));
+        let check = |disks: &[Disk], expected: &str| {
+            let error = select(disks, &all()).unwrap_err();
+            assert!(matches!(error, SelectError::Unstable(_)), "{error}");
+            assert_eq!(error.to_string(), expected);
+        };
+        let nameless = [disk("vda", "", GB), disk("sdb", "S1", 2 * GB)];
+        check(
+            &nameless,
+            "vda (PM9A3, 1 GB) comes first, but it has neither serial nor wwid, so it has no stable name",
         );
         let twins = [disk("sda", "X", GB), disk("sdb", "X", GB)];
-        let error = select(&twins, &Wanted::default()).unwrap_err().to_string();
-        assert!(
-            error.contains("sdb has the same serial and wwid"),
-            "{error}"
+        let same = "X (sda, PM9A3, 1 GB) comes first, but sdb has the same serial and wwid";
+        check(&twins, same);
+        // The selector of the first one, a serial alone, would take the other one too.
+        let bare = Disk {
+            wwid: String::new(),
+            ..disk("sda", "X", GB)
+        };
+        check(&[bare.clone(), disk("sdb", "X", 2 * GB)], same);
+        let other_way = [disk("sda", "X", GB), bare];
+        assert_eq!(
+            select(&other_way, &wanted(|w| w.wwid = Some("eui.X".into())))
+                .unwrap()
+                .disk
+                .wwid,
+            "eui.X"
         );
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_read_is_never_taken() {
+        let dead = Disk {
+            unreadable: Some("I/O error".into()),
+            ..disk("sda", "S1", GB)
+        };
+        let error = select(&[dead], &Wanted::default()).unwrap_err().to_string();
+        assert!(error.contains("it cannot be read (I/O error)"), "{error}");
+    }
+
+    #[test]
+    fn models_are_patterns() {
+        let check = |pattern: &str, text: &str, expected: bool| {
+            assert_eq!(like(pattern, text), expected, "{pattern} {text}");
+        };
+        check("pm9?3*", "PM9A3 MZQL", true);
+        check("PM9?3", "PM93", false);
+        check("*", "", true);
+        check("?", "", false);
+        check("a*b*c", "axxbyyc", true);
+        check("a*b*c", "axxbyy", false);
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(super) const DOCUMENTS: u16 = 12;
 type Entries = Vec<(&'static str, Node)>;
 
 pub(super) fn render(network: &Network, draft: &mut Draft) {
+    if let (Some(vip), []) = (&network.vip, network.interfaces.as_slice()) {
+        return vip_alone(vip, draft);
+    }
     let interfaces = with_shared_vip(network, draft);
     for (index, interface) in interfaces.iter().enumerate() {
         let at = format!("network.interfaces[{index}]");
@@ -28,6 +31,29 @@ pub(super) fn render(network: &Network, draft: &mut Draft) {
             draft.push(&["machine", "network", "interfaces"], device);
         }
     }
+}
+
+/// A virtual address about whose link nothing is said: on what the node's card is. A document would need the link's
+/// name, and an alias takes one link only, while a machine may have several cards; so this stays a key of the main
+/// document in every contract.
+fn vip_alone(vip: &Vip, draft: &mut Draft) {
+    if !draft.is_control_plane() {
+        return;
+    }
+    check_part(&[], &[], Some(vip), "network", draft);
+    if !draft.needs(7, "network.vip", "state the interface that shall carry it") {
+        return;
+    }
+    let card = LinkSelector {
+        physical: Some(Toggle::Enabled),
+        ..LinkSelector::default()
+    };
+    let mut device: Entries = vec![
+        ("deviceSelector", selector_keys(&card)),
+        ("dhcp", Node::boolean(true)),
+    ];
+    device.extend(vip_keys(Some(vip), draft));
+    draft.push(&["machine", "network", "interfaces"], Node::map(device));
 }
 
 /// The interfaces, with the node's virtual address on the one whose network holds it.

@@ -18,7 +18,8 @@ pub struct Network {
     pub time_servers: Vec<String>,
     /// Names of addresses, as in `/etc/hosts`.
     pub hosts: Vec<HostEntry>,
-    /// A virtual address of the control planes, on the link whose network holds it; workers leave it out.
+    /// A virtual address of the control planes, on the link whose network holds it, or, where no link is stated, on
+    /// the node's cards (contract 1.7 and later), which then ask a DHCP server; workers leave it out.
     pub vip: Option<Vip>,
     /// BGP speakers (contract 1.14 and later).
     pub bgp: Vec<BgpInstance>,

@@ -70,6 +70,36 @@ fn workers_carry_no_virtual_address() {
     for minor in [6, 13] {
         assert!(!patch(&layer, minor).contains("10.0.0.10"));
     }
+    layer.node.network.interfaces.clear();
+    assert!(!patch(&layer, 13).contains("10.0.0.10"));
+}
+
+#[test]
+fn a_virtual_address_alone_is_on_whatever_card_there_is() {
+    let mut layer = layer(Role::ControlPlane);
+    layer.node.network.vip = Some(Vip::Layer2("10.0.0.10".into()));
+    let expected = "\
+machine:
+    network:
+        interfaces:
+            - deviceSelector:
+                physical: true
+              dhcp: true
+              vip:
+                ip: 10.0.0.10
+";
+    for minor in [7, 11, 12, 13] {
+        assert_eq!(patch(&layer, minor), expected, "1.{minor}");
+    }
+    assert_eq!(
+        faults(&layer, 6, &Peers::default()),
+        "network.vip: the contract v1.6 cannot express it, v1.7 is the first that can; state the interface that shall carry it"
+    );
+    layer.node.network.vip = Some(Vip::Layer2("somewhere".into()));
+    assert_eq!(
+        faults(&layer, 13, &Peers::default()),
+        "network.vip: it is not an address"
+    );
 }
 
 #[test]

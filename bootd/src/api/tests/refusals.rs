@@ -67,6 +67,13 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
         .store
         .change(&id, |r, _| {
             r.machine.written = BTreeSet::from([DiskId("b1-D1".into())]);
+            if let Some(report) = &mut r.machine.report {
+                let second = Disk {
+                    serial: "b1-D2".into(),
+                    ..report.hardware.disks[0].clone()
+                };
+                report.hardware.disks.push(second);
+            }
         })
         .await
         .unwrap();
@@ -104,9 +111,104 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
             .into_inner();
         assert_eq!(kept.config.as_ref(), Some(&old), "nothing changed");
     }
+    let class = async |admin: &mut MetalClient<Channel>, config: pb::NodeConfig| {
+        let asked = pb::PlanNodeRequest {
+            config: Some(config),
+            ..Default::default()
+        };
+        let plan = admin.plan_node(asked).await.unwrap().into_inner();
+        (plan.change(), plan.remarks)
+    };
+    // Other words for the same disk are no change, and what only a boot takes over is one.
+    let mut same_disk = old.clone();
+    same_disk.install_disk = Some(pb::InstallDisk {
+        serial: "b1-D1".into(),
+        r#type: "nvme".into(),
+        ..Default::default()
+    });
+    assert_eq!(
+        class(&mut admin, same_disk).await,
+        (pb::Change::None, vec![])
+    );
+    let mut patched = old.clone();
+    patched.patches = vec!["machine: {env: {GRPC_GO_LOG_SEVERITY_LEVEL: info}}".into()];
+    assert_eq!(
+        class(&mut admin, patched).await,
+        (pb::Change::Reboot, vec![])
+    );
+    let mut contradicts = old.clone();
+    contradicts.patches = vec!["cluster: {network: {podSubnets: [10.7.0.0/16]}}".into()];
+    let (change, remarks) = class(&mut admin, contradicts).await;
+    assert_eq!(change, pb::Change::Reinstall);
+    let told = remarks[0].what.as_ref().unwrap();
+    assert!(
+        told.detail.contains("v1alpha1 cluster.network.podSubnets"),
+        "{told:?}"
+    );
+    assert_eq!(told.attribute, "patches");
     let mut labelled = old;
     labelled.labels.insert("tier".into(), "gold".into());
+    let planned = class(&mut admin, labelled.clone()).await;
+    assert_eq!(planned, (pb::Change::Apply, vec![]));
     admin.put_node(state(labelled)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_renderer_that_it_was_born_with() {
+    let bench = Bench::new().await;
+    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
+    let mut admin = bench.client("admin").await;
+    class(&mut admin, 8).await;
+    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
+    let mut config = node("v1.14.0", "b1-D1");
+    let plan = |config: &pb::NodeConfig, contract: &str| pb::PlanNodeRequest {
+        config: Some(config.clone()),
+        planned_contract: contract.into(),
+        ..Default::default()
+    };
+    // Secrets that this plan makes: their contract decides.
+    let planned = admin.plan_node(plan(&config, "v1.14")).await;
+    let planned = planned.unwrap().into_inner();
+    assert_eq!(planned.remarks, vec![]);
+    assert!(planned.rendered.contains("kind: UnattendedInstallConfig"));
+    let words = pb::SecretsConfig {
+        name: "solo".into(),
+        talos_version: "v1.14.0".into(),
+        deletion_protection: false,
+    };
+    let made = admin.put_secrets(words).await.unwrap().into_inner();
+    assert_eq!((made.contract.as_str(), made.render_rev), ("v1.14", 2));
+    let planned = admin.plan_node(plan(&config, "")).await.unwrap();
+    assert_eq!(planned.into_inner().remarks, vec![]);
+    // A revision that only a newer bootd has is not guessed.
+    let mut doc = bench
+        .store
+        .doc(Kind::Secrets, "solo")
+        .await
+        .unwrap()
+        .unwrap();
+    let mut state: crate::talos::SecretsState = status(&doc);
+    state.render_rev = 3;
+    set_status(&mut doc, &state);
+    bench.store.put_doc(Kind::Secrets, &doc).await.unwrap();
+    let refused = admin.plan_node(plan(&config, "")).await.unwrap_err();
+    assert_eq!(detail(&refused).reason, "newer-renderer");
+    // Every mistake of a statement is told in one plan.
+    state.render_rev = 2;
+    set_status(&mut doc, &state);
+    bench.store.put_doc(Kind::Secrets, &doc).await.unwrap();
+    config.network = Some(pb::Network {
+        nameservers: vec!["dns".into()],
+        vip: "everywhere".into(),
+        time_servers: vec![],
+    });
+    let planned = admin.plan_node(plan(&config, "")).await.unwrap();
+    let remarks = planned.into_inner().remarks;
+    let at: Vec<&str> = remarks
+        .iter()
+        .filter_map(|r| Some(r.what.as_ref()?.attribute.as_str()))
+        .collect();
+    assert_eq!(at, ["network.vip", "network.nameservers[0]"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use bootd_core::secret::Secret;
 
+use super::super::state::contract;
 use super::*;
 use crate::store::{Mode, Registration, Seal};
 
@@ -107,7 +108,7 @@ async fn a_machine_cannot_send_us_where_it_likes() {
     };
     let declared = jobs.store.declare(&bmc, identity, None, |_, _| {});
     declared.await.unwrap();
-    let bundle = jobs.sample("v1.13.9").await.unwrap();
+    let bundle = jobs.sample(contract("v1.13.9").unwrap()).await.unwrap();
     let refusal = async |jobs: &Jobs, address: &str| {
         let client = jobs.client(&bundle, address.parse().unwrap()).await;
         client.err().map(|e| e.to_string()).unwrap_or_default()
