@@ -89,8 +89,9 @@ fn monsters() {
 /// Inputs that are worth keeping: of every kind, and what the fuzzer found.
 #[test]
 fn seeds() {
+    type Body = fn(&[u8]);
     let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
-    let bodies: [(&str, fn(&[u8])); 3] = [
+    let bodies: [(&str, Body); 3] = [
         ("msgpack", bodies::msgpack),
         ("state", bodies::state),
         ("upgrade", bodies::upgrade),

@@ -185,13 +185,14 @@ async fn words_of_a_set_that_is_open_in_part() {
 /// The host takes a plain collection as it is configured or as it was, never something between.
 #[tokio::test]
 async fn words_of_a_collection_that_is_open_in_part() {
+    type Build<'a> = &'a dyn Fn(&[Val]) -> Val;
     let list = |es: &[Val]| object(&[("a", Val::List(es.to_vec()))]);
     let set = |es: &[Val]| object(&[("a", Val::set(es.to_vec()))]);
     let map = |es: &[Val]| {
         let keyed = ["k", "l"].iter().map(|k| (*k).to_owned()).zip(es.to_vec());
         object(&[("a", Val::Map(keyed.collect()))])
     };
-    let cases: [(Type, &dyn Fn(&[Val]) -> Val); 3] = [
+    let cases: [(Type, Build<'_>); 3] = [
         (Type::list(Type::String), &list),
         (Type::set(Type::String), &set),
         (Type::map(Type::String), &map),
