@@ -346,7 +346,8 @@ resource "toy_thing" "a" {{
                     .after(closed.clone())
                     .refused(&["`length` must be between 4 and 64"]),
             )
-            .step(Step::destroy().after(closed))
+            .step(Step::apply(&secret).after(closed).effect("toy_thing.a", Effect::Nothing))
+            .step(Step::destroy().absent("toy_thing.a"))
     })
     .await;
 }
@@ -407,6 +408,7 @@ resource "toy_thing" "a" {{
                 Step::plan(config(3, "", "after_update").replace("toy_thing.a.id", "\"nobody\""))
                     .refused(&["Stamp for nobody"]),
             )
+            .step(Step::apply(config(3, "", "after_create")).effect("toy_thing.a", Effect::Nothing))
             .step(Step::destroy().absent("toy_thing.a"))
     })
     .await;

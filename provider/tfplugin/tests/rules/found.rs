@@ -185,24 +185,21 @@ async fn words_of_a_set_that_is_open_in_part() {
 /// The host takes a plain collection as it is configured or as it was, never something between.
 #[tokio::test]
 async fn words_of_a_collection_that_is_open_in_part() {
-    type Build<'a> = &'a dyn Fn(&[Val]) -> Val;
-    let list = |es: &[Val]| object(&[("a", Val::List(es.to_vec()))]);
-    let set = |es: &[Val]| object(&[("a", Val::set(es.to_vec()))]);
-    let map = |es: &[Val]| {
-        let keyed = ["k", "l"].iter().map(|k| (*k).to_owned()).zip(es.to_vec());
-        object(&[("a", Val::Map(keyed.collect()))])
+    let list = |es: Vec<Val>| Val::List(es);
+    let map = |es: Vec<Val>| {
+        let keyed = ["k", "l"].iter().map(|k| (*k).to_owned()).zip(es);
+        Val::Map(keyed.collect())
     };
-    let cases: [(Type, Build<'_>); 3] = [
-        (Type::list(Type::String), &list),
-        (Type::set(Type::String), &set),
-        (Type::map(Type::String), &map),
-    ];
-    for (ty, of) in cases {
+    let check = async |ty: Type, of: fn(Vec<Val>) -> Val| {
         let a = Attribute::dynamic("a", Shape::Plain(ty), optional().same_if(same_text));
         let s = session(a, Habits::default()).await;
-        let prior = of(&[word("x"), word("y")]);
-        let open = of(&[word("X"), Val::Unknown]);
-        let then = of(&[word("X"), word("y")]);
+        let of = |es: [Val; 2]| object(&[("a", of(es.to_vec()))]);
+        let prior = of([word("x"), word("y")]);
+        let open = of([word("X"), Val::Unknown]);
+        let then = of([word("X"), word("y")]);
         crate::lived(&s, &prior, &open, &then).await.unwrap();
-    }
+    };
+    check(Type::list(Type::String), list).await;
+    check(Type::set(Type::String), Val::set).await;
+    check(Type::map(Type::String), map).await;
 }
