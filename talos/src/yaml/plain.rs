@@ -420,7 +420,9 @@ impl<'a> Reader<'a> {
             if isize::try_from(spaces).ok()? <= indent || spaces < wanted {
                 break;
             }
-            if body.as_bytes()[spaces] == b'\t' && spaces <= wanted {
+            // Spaces alone that go deeper than the text are text, too: the whole parser's.
+            let first = body.as_bytes().get(spaces);
+            if first.is_none_or(|b| *b == b'\t' && spaces <= wanted) {
                 return None;
             }
             text.extend(std::iter::repeat_n('\n', blank));

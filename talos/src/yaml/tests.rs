@@ -223,6 +223,7 @@ fn the_short_way_leaves_the_rest_alone() {
         "a: &x 1\n",
         "a: !!str 1\n",
         "a: >\n  b\n",
+        "a: |\n  b\n    \n",
         "? a\n: b\n",
         "a: [b,\n c]\n",
         "a: 1\na: 2\n",
