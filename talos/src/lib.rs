@@ -7,8 +7,6 @@
 //! * What [`config`], [`patch`] and [`secrets`] write is what the chosen generator's machinery writes, byte for byte,
 //!   without comments. `acctest/oracle` holds its answers to some 1,700 cases of 1.13 and 287 of 1.14; the exceptions
 //!   are listed beside them, each with its reason. Generator and contract are always arguments.
-//! * For 1.13, random cases of every operation (inputs, patches of all documents and keys, broken texts) are answered
-//!   alike where Go is at hand: 100 in every run, 20,000 in the full one (`tests/oracle.rs`).
 //! * [`validate`] finds what the machinery finds; a finding has its document, line, column and path, and what to do
 //!   where one thing is likely.
 //! * What [`layer`] renders for contracts up to 1.13 was taken, written back unchanged and found valid by machinery
@@ -22,6 +20,9 @@
 //!   [`secrets::Bundle::inspect`].
 //!
 //! # Not guaranteed
+//! * Random cases of every operation (patches of all documents and keys, broken texts) still find differences from
+//!   machinery 1.13.9: of 3,000 cases, 128, most of them about inputs that both refuse, in other words. They are told
+//!   in `acctest/oracle/1.13/open.txt`; `METAL_FULL=1 cargo test -p talos --test oracle` shows them all.
 //! * Comments: the machinery can write its documentation beside the keys (`comments: docs` and `all` of the case
 //!   format). That prose is not ours to copy; configs are written without comments, and such cases are refused.
 //! * Rules of 1.14 that no case breaks: about 190 of some 500 texts, mostly of documents that only 1.14 has. They are

@@ -200,7 +200,13 @@ fn a_file_of_talhelpers_becomes_configs_schematics_and_a_list_of_what_is_left() 
     }
 
     let left: Vec<String> = file.unmapped.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(left.join("\n"), @"");
+    insta::assert_snapshot!(left.join("\n"), @r"
+    line 21: patches[1]: it names a file, whose content is not at hand; put the content here
+    line 26: nodes[0].arch: talhelper has no such key
+    line 42: nodes[0].nodeLabels.image: it is a Go template; write what it gives
+    line 51: nodes[1].machineSpec.secureboot: an image's kind belongs to metal_image
+    line 56: nodes[1].networkInterfaces[0].wireguard: no argument says it; write a patch for this node
+    ");
 }
 
 /// bootd, which the firewall of a node must let in.
