@@ -3,6 +3,8 @@
 //! ```text
 //! cargo run -p talos --example cases -- --generator 1.13|1.14 --bundles DIR CASES.jsonl OUTDIR
 //! ```
+//!
+//! A case that asks for `comments` is answered with an error: the machinery's documentation is not copied here.
 
 #[path = "../tests/cases/mod.rs"]
 mod cases;

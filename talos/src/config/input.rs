@@ -218,8 +218,8 @@ impl DiskSelector {
 /// One registry host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
-    /// Mirrors that are asked in its place.
-    pub endpoints: Vec<String>,
+    /// Mirrors that are asked in its place; absent = none are named, which differs from an empty list.
+    pub endpoints: Option<Vec<String>>,
     /// How its own TLS is checked; absent = as usual.
     pub tls: Option<RegistryTls>,
 }

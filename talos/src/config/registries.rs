@@ -17,8 +17,8 @@ impl Plan<'_> {
         let mut mirrors = Vec::new();
         let mut configs = Vec::new();
         for (host, registry) in &self.input.registries {
-            if !registry.endpoints.is_empty() {
-                let endpoints = Node::texts(&registry.endpoints);
+            if let Some(endpoints) = &registry.endpoints {
+                let endpoints = Node::texts(endpoints);
                 mirrors.push((host.as_str(), Node::map([("endpoints", endpoints)])));
             }
             if let Some(tls) = &registry.tls {
@@ -51,17 +51,13 @@ impl Plan<'_> {
 }
 
 fn mirror_document(host: &str, registry: &Registry) -> Option<Node> {
-    if registry.endpoints.is_empty() {
-        return None;
-    }
+    let endpoints = registry.endpoints.as_ref()?;
     let url = |endpoint: &String| Node::map([("url", Node::text(endpoint))]);
-    Some(document(
-        "RegistryMirrorConfig",
-        [
-            ("name", Node::text(host)),
-            ("endpoints", Node::list(registry.endpoints.iter().map(url))),
-        ],
-    ))
+    let urls = Node::list(endpoints.iter().map(url));
+    let urls = Some(("endpoints", urls)).filter(|_| !endpoints.is_empty());
+    let name = ("name", Node::text(host));
+    let entries = [name].into_iter().chain(urls);
+    Some(document("RegistryMirrorConfig", entries))
 }
 
 fn tls_document(host: &str, tls: &RegistryTls) -> Node {

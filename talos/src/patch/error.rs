@@ -21,7 +21,7 @@ pub enum PatchError {
     Empty(Source),
     /// A JSON 6902 patch for a config of several documents.
     #[error(
-        "{0} is a JSON 6902 patch, which Talos refuses for configs of several documents; write it as a strategic merge patch"
+        "{0} is a JSON 6902 patch, which Talos refuses for configs of several documents (all of contract v1.12 and later); write it as a strategic merge patch: the keys of each path as nested mappings, or the document that holds them now"
     )]
     Json(Source),
     /// An operation of a JSON 6902 patch that does not apply.

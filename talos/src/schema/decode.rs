@@ -60,11 +60,22 @@ impl<'a> Decoder<'a> {
             Type::Int(low, high) => self.whole_number(&node, *low, *high),
             Type::Bool => {
                 let value = node.as_scalar().and_then(boolean);
-                self.checked(&node, value, || "true or false".to_owned())
+                let checked = self.checked(&node, value, || "true or false".to_owned());
+                if checked.is_none() && matches!(node.as_text(), Some("true" | "false")) {
+                    self.hint("write it without quotes".to_owned());
+                }
+                checked
             }
             Type::Choice(texts) => {
                 let value = node.as_scalar().and_then(|s| choice(&s.text, texts));
-                self.checked(&node, value, || format!("one of {}", texts.join(", ")))
+                let checked = self.checked(&node, value, || format!("one of {}", texts.join(", ")));
+                let meant = || nearest(node.as_text()?, texts.iter().copied());
+                if checked.is_none()
+                    && let Some(meant) = meant()
+                {
+                    self.hint(format!("did you mean {meant}?"));
+                }
+                checked
             }
             Type::Leaf(leaf) => self.leaf(&node, *leaf),
             Type::Arguments => self.map(node, &Type::Leaf(Leaf::ArgumentValue)),
@@ -106,10 +117,15 @@ impl<'a> Decoder<'a> {
     fn whole_number(&mut self, node: &Node, low: i128, high: i128) -> Option<Node> {
         let value = node.as_scalar().and_then(whole_number);
         let within = value.filter(|n| (low..=high).contains(n));
-        self.checked(node, within.map(Node::integer), || match value {
+        let checked = self.checked(node, within.map(Node::integer), || match value {
             Some(_) => format!("between {low} and {high}"),
             None => "a whole number".to_owned(),
-        })
+        });
+        let quoted = || node.as_text().and_then(crate::yaml::integer);
+        if checked.is_none() && value.is_none() && quoted().is_some() {
+            self.hint("write it without quotes".to_owned());
+        }
+        checked
     }
 
     fn leaf(&mut self, node: &Node, leaf: Leaf) -> Option<Node> {
@@ -228,8 +244,20 @@ impl<'a> Decoder<'a> {
             reason: FaultReason::Expected {
                 what,
                 got: node.describe(),
+                hint: None,
             },
         });
+    }
+
+    /// Says of the last fault what was probably meant.
+    fn hint(&mut self, hint: String) {
+        if let Some(Fault {
+            reason: FaultReason::Expected { hint: place, .. },
+            ..
+        }) = self.faults.last_mut()
+        {
+            *place = Some(hint);
+        }
     }
 
     fn dotted(&self) -> String {
@@ -306,7 +334,8 @@ fn choice(text: &str, texts: &[&'static str]) -> Option<Node> {
         .map(|t| Node::text(*t))
 }
 
-fn whole_number(scalar: &Scalar) -> Option<i128> {
+/// The number of a scalar that is one, and not a text in quotes.
+pub(super) fn whole_number(scalar: &Scalar) -> Option<i128> {
     match scalar.kind {
         Kind::Int => crate::yaml::integer(&scalar.text),
         Kind::Float => {

@@ -29,6 +29,8 @@ pub enum FaultReason {
         what: String,
         /// What stands here.
         got: &'static str,
+        /// What was probably meant.
+        hint: Option<String>,
     },
 }
 
@@ -42,7 +44,7 @@ impl Fault {
     pub fn hint(&self) -> Option<String> {
         match &self.reason {
             FaultReason::UnknownKey { nearest } => nearest.map(|key| format!("write {key}")),
-            FaultReason::Expected { .. } => None,
+            FaultReason::Expected { hint, .. } => hint.clone(),
         }
     }
 }
@@ -63,11 +65,13 @@ impl fmt::Display for Fault {
                     None => Ok(()),
                 }
             }
-            FaultReason::Expected { what, got } => {
-                write!(
-                    f,
-                    "line {line}, column {column}: {path} must be {what}, not {got}"
-                )
+            FaultReason::Expected { what, got, hint } => {
+                let place = format!("line {line}, column {column}");
+                write!(f, "{place}: {path} must be {what}, not {got}")?;
+                match hint {
+                    Some(hint) => write!(f, " ({hint})"),
+                    None => Ok(()),
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::decode::whole_number;
 use super::number::{Size, parse_duration, parse_size, print_duration, print_size};
 use super::{Leaf, Url};
 use crate::yaml::{Kind, Node, Scalar, Value, integer};
@@ -30,7 +31,7 @@ pub(super) fn normal(leaf: Leaf, node: &Node) -> Result<Node, &'static str> {
     let text = scalar.text.as_str();
     let value = match leaf {
         Leaf::Duration => duration(scalar).map(|ns| Node::text(print_duration(ns))),
-        Leaf::FileMode => integer(text)
+        Leaf::FileMode => whole_number(scalar)
             .filter(|mode| (0..=i128::from(u32::MAX)).contains(mode))
             .map(|mode| Node::new(Value::Scalar(Scalar::raw(Kind::Int, format!("0o{mode:o}"))))),
         Leaf::DiskSize => parse_size(text).map(print_size),

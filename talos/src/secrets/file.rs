@@ -1,21 +1,31 @@
 //! `secrets.yaml`: the file that `talosctl gen secrets` writes.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Authority, Bundle, EtcdEncryption, Secret, SecretsError};
+use super::inspect::Allowed;
+use super::key::KeyKind;
+use super::{Authority, Bundle, EtcdEncryption, Secret, SecretsError, SecretsFault};
 use crate::yaml::{Node, Style, emit, parse_documents};
 
 impl Bundle {
     /// Reads a `secrets.yaml`. Unknown keys are ignored, as Talos's tools do.
     ///
     /// # Errors
-    /// Broken YAML, a missing part, or one that is not base64 of PEM; never with a value in its text.
+    /// Broken YAML, a missing part, one that is not base64 of PEM, or a key of another algorithm or curve; with the
+    /// part and its line, never with a value. Whether certificates are those of their keys and still valid is
+    /// [`Bundle::inspect`]'s to say.
     pub fn from_secrets_yaml(text: &str) -> Result<Self, SecretsError> {
         let documents = parse_documents(text).map_err(SecretsError::Syntax)?;
         let root = documents
             .first()
             .ok_or(SecretsError::Missing("everything: it is empty"))?;
+        Self::of_tree(root).map_err(|error| error.placed(root))
+    }
+
+    fn of_tree(root: &Node) -> Result<Self, SecretsError> {
         let bundle = Self {
             cluster_id: filled(root, &["cluster", "id"], "cluster.id")?.to_owned(),
             cluster_secret: secret(root, &["cluster", "secret"], "cluster.secret")?,
@@ -94,7 +104,8 @@ impl Bundle {
         Secret::new(emit(&root, Style::V1_13))
     }
 
-    /// Checks what a cluster cannot do without: every key and certificate is one, and the discovery key has its size.
+    /// Checks what a cluster cannot do without: every key and certificate is one, keys are of the algorithm that belongs
+    /// there, and the discovery key has its size.
     ///
     /// # Errors
     /// The first part that is not usable.
@@ -109,24 +120,37 @@ impl Bundle {
         let bytes = STANDARD.decode(self.cluster_secret.expose());
         if bytes.is_ok_and(|b| b.len() != 32) || self.cluster_secret.expose().is_empty() {
             return Err(SecretsError::Invalid {
+                line: None,
                 part: "cluster.secret",
                 reason: "it is not 32 bytes in base64",
             });
         }
-        for (authority, key, certificate) in [
-            (&self.etcd, "certs.etcd.key", "certs.etcd.crt"),
-            (&self.kubernetes, "certs.k8s.key", "certs.k8s.crt"),
+        for (authority, key, certificate, allowed) in [
+            (
+                &self.etcd,
+                "certs.etcd.key",
+                "certs.etcd.crt",
+                Allowed::P256OrRsa,
+            ),
+            (
+                &self.kubernetes,
+                "certs.k8s.key",
+                "certs.k8s.crt",
+                Allowed::P256OrRsa,
+            ),
             (
                 &self.aggregator,
                 "certs.k8saggregator.key",
                 "certs.k8saggregator.crt",
+                Allowed::P256OrRsa,
             ),
-            (&self.os, "certs.os.key", "certs.os.crt"),
+            (&self.os, "certs.os.key", "certs.os.crt", Allowed::Ed25519),
         ] {
-            is_pem(authority.key.expose(), key)?;
+            is_key(authority.key.expose(), key, allowed)?;
             is_pem(&authority.certificate, certificate)?;
         }
-        is_pem(self.service_account.expose(), "certs.k8sserviceaccount.key")
+        let account = self.service_account.expose();
+        is_key(account, "certs.k8sserviceaccount.key", Allowed::P256OrRsa)
     }
 }
 
@@ -153,14 +177,49 @@ fn is_base64_in_lines(body: &str) -> bool {
         && STANDARD.decode_slice(last, &mut [0; LINE]).is_ok()
 }
 
-fn is_pem(text: &str, part: &'static str) -> Result<(), SecretsError> {
-    if is_usual_pem(text) {
-        return Ok(());
+/// Label and content of one block as Go writes it.
+fn usual_pem(text: &str) -> Option<(&str, Vec<u8>)> {
+    let (label, rest) = text.strip_prefix("-----BEGIN ")?.split_once("-----\n")?;
+    let (body, end) = rest.split_once("-----END ")?;
+    if end.strip_suffix("-----\n")? != label || body.is_empty() {
+        return None;
     }
-    let reason = "failed to parse PEM block";
-    pem::parse(text)
-        .map(|_| ())
-        .map_err(|_| SecretsError::Invalid { part, reason })
+    let der = STANDARD.decode(body.replace('\n', "")).ok()?;
+    Some((label, der))
+}
+
+/// Label and content of the first block.
+fn pem_block<'a>(
+    text: &'a str,
+    part: &'static str,
+) -> Result<(Cow<'a, str>, Vec<u8>), SecretsError> {
+    if let Some((label, der)) = usual_pem(text) {
+        return Ok((label.into(), der));
+    }
+    let block = pem::parse(text).map_err(|_| SecretsError::Invalid {
+        line: None,
+        part,
+        reason: "failed to parse PEM block",
+    })?;
+    Ok((block.tag().to_owned().into(), block.into_contents()))
+}
+
+fn is_pem(text: &str, part: &'static str) -> Result<(), SecretsError> {
+    match is_usual_pem(text) {
+        true => Ok(()),
+        false => pem_block(text, part).map(|_| ()),
+    }
+}
+
+fn is_key(text: &str, part: &'static str, allowed: Allowed) -> Result<(), SecretsError> {
+    let (label, der) = pem_block(text, part)?;
+    match allowed.fault(&KeyKind::of_der(&label, &der)) {
+        Some(reason) => Err(SecretsError::Unfit {
+            line: None,
+            fault: SecretsFault { part, reason },
+        }),
+        None => Ok(()),
+    }
 }
 
 fn filled<'a>(root: &'a Node, path: &[&str], part: &'static str) -> Result<&'a str, SecretsError> {
@@ -190,6 +249,7 @@ fn encryption(root: &Node) -> Result<EtcdEncryption, SecretsError> {
             "secrets.secretboxencryptionsecret or secrets.aescbcencryptionsecret",
         )),
         (Some(_), Some(_)) => Err(SecretsError::Invalid {
+            line: None,
             part: "secrets.aescbcencryptionsecret",
             reason: "only one encryption secret may be there",
         }),
@@ -210,6 +270,7 @@ fn pem_text(root: &Node, path: &[&str], part: &'static str) -> Result<String, Se
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or(SecretsError::Invalid {
+            line: None,
             part,
             reason: "it is not base64 of PEM text",
         })

@@ -1,7 +1,8 @@
 //! Bundles from other places than `secrets.yaml`: talhelper, a control plane's config, Kubernetes' own PKI.
 //!
 //! Promises: what a control plane's config holds comes back byte for byte; nothing is read from a file, contents are
-//! arguments; no error holds a value. Whether the keys are good is [`Bundle::inspect`]'s to say.
+//! arguments; no error holds a value; keys of another algorithm or curve and certificates of other keys are errors.
+//! Whether certificates are still valid is [`Bundle::inspect`]'s to say.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use super::{Authority, Bundle, Entropy, EtcdEncryption, Secret, SecretsError};
+use super::{Authority, Bundle, Entropy, EtcdEncryption, Secret, SecretsError, SecretsFault};
 use crate::version::{Contract, Generator};
 use crate::yaml::{Node, parse_documents};
 
@@ -42,6 +43,9 @@ pub enum ImportError {
         /// Why, without the value.
         reason: &'static str,
     },
+    /// A part that would keep the cluster from running.
+    #[error("the imported secrets cannot run a cluster: {0}")]
+    Unsound(SecretsFault),
     /// A file of the PKI is not there.
     #[error("the Kubernetes PKI lacks the file {0}")]
     File(&'static str),
@@ -60,7 +64,7 @@ impl Bundle {
     /// Reads talhelper's `talsecret.yaml`: the same as `secrets.yaml`, but often encrypted.
     ///
     /// # Errors
-    /// As [`Bundle::from_secrets_yaml`], or SOPS's encryption.
+    /// As [`Bundle::from_secrets_yaml`], SOPS's encryption, or a certificate of another key.
     pub fn from_talsecret(text: &str) -> Result<Self, ImportError> {
         let documents = parse_documents(text).map_err(SecretsError::Syntax)?;
         let encrypted = |root: &Node| {
@@ -70,17 +74,18 @@ impl Bundle {
         if documents.first().is_some_and(encrypted) {
             return Err(ImportError::Encrypted);
         }
-        Ok(Self::from_secrets_yaml(text)?)
+        let bundle = Self::from_secrets_yaml(text)?;
+        bundle.sound().map_err(ImportError::Unsound)
     }
 
     /// Takes the secrets out of a control plane's config of any contract.
     ///
     /// # Errors
-    /// Broken YAML, a worker's config, or a part that is not there.
+    /// Broken YAML, a worker's config, a part that is not there, or one that cannot run a cluster.
     pub fn from_control_plane_config(config: &str) -> Result<Self, ImportError> {
         let documents = parse_documents(config).map_err(SecretsError::Syntax)?;
         let source = ConfigSource::new(&documents)?;
-        Ok(Self {
+        let bundle = Self {
             cluster_id: source
                 .text(
                     &["cluster", "id"],
@@ -115,7 +120,8 @@ impl Bundle {
             )?,
             service_account: source.service_account()?,
             os: source.encoded(&["machine", "ca"], ["machine.ca.crt", "machine.ca.key"])?,
-        })
+        };
+        bundle.sound().map_err(ImportError::Unsound)
     }
 
     /// Takes over the authorities of a running Kubernetes, from the contents of its PKI directory by their paths in it
@@ -123,7 +129,7 @@ impl Bundle {
     /// What Talos needs besides is made new.
     ///
     /// # Errors
-    /// A file that is not there, or that is no PEM.
+    /// A file that is not there, that is no PEM, or whose key or certificate cannot run a cluster.
     pub fn from_kubernetes_pki(
         files: &BTreeMap<String, String>,
         generator: Generator,
@@ -137,13 +143,14 @@ impl Bundle {
         // Contracts differ in the service account's key only, which is not made here.
         let contract = Contract::parse("v1.6", generator).map_err(|_| SecretsError::Crypto)?;
         let fresh = Self::generate(generator, contract, now, entropy)?;
-        Ok(Self {
+        let bundle = Self {
             kubernetes,
             etcd,
             aggregator,
             service_account,
             ..fresh
-        })
+        };
+        bundle.sound().map_err(ImportError::Unsound)
     }
 }
 

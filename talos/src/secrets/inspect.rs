@@ -69,7 +69,7 @@ impl fmt::Display for SecretsFault {
 
 /// Which keys a part may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Allowed {
+pub(super) enum Allowed {
     Ed25519,
     P256OrRsa,
 }
@@ -80,6 +80,16 @@ impl Allowed {
             Self::Ed25519 => "an Ed25519 key",
             Self::P256OrRsa => "an ECDSA key on P-256 or an RSA key of 2048 bits or more",
         }
+    }
+
+    /// What is wrong with a key of this kind in such a place.
+    pub(super) fn fault(self, kind: &KeyKind) -> Option<FaultKind> {
+        if *kind == KeyKind::Unknown {
+            return Some(FaultKind::NotAKey);
+        }
+        let expected = self.describe();
+        let got = kind.to_string();
+        (!self.takes(kind)).then_some(FaultKind::Algorithm { expected, got })
     }
 
     fn takes(self, kind: &KeyKind) -> bool {
@@ -96,6 +106,18 @@ impl Bundle {
     /// Everything that would keep the cluster from running: missing parts, keys of another algorithm or curve,
     /// certificates that are not their keys', no authorities', or not valid at this time.
     pub fn inspect(&self, now: Timestamp) -> Vec<SecretsFault> {
+        self.inspect_at(Some(now))
+    }
+
+    /// The first thing that would, whatever the time.
+    pub(super) fn sound(self) -> Result<Self, SecretsFault> {
+        match self.inspect_at(None).into_iter().next() {
+            Some(fault) => Err(fault),
+            None => Ok(self),
+        }
+    }
+
+    fn inspect_at(&self, now: Option<Timestamp>) -> Vec<SecretsFault> {
         let mut found = Found(Vec::new());
         found.form(
             "cluster.id",
@@ -194,15 +216,8 @@ impl Found {
             self.add(part, FaultKind::Missing);
             return None;
         }
-        let kind = KeyKind::of(text);
-        if kind == KeyKind::Unknown {
-            self.add(part, FaultKind::NotAKey);
-            return None;
-        }
-        if !allowed.takes(&kind) {
-            let expected = allowed.describe();
-            let got = kind.to_string();
-            self.add(part, FaultKind::Algorithm { expected, got });
+        if let Some(fault) = allowed.fault(&KeyKind::of(text)) {
+            self.add(part, fault);
             return None;
         }
         let key = SigningKey::from_pem(text);
@@ -217,7 +232,7 @@ impl Found {
         authority: &Authority,
         [certificate_part, key_part]: [&'static str; 2],
         allowed: Allowed,
-        now: Timestamp,
+        now: Option<Timestamp>,
     ) {
         let key = self.key(key_part, authority.key.expose(), allowed);
         if authority.certificate.is_empty() {
@@ -236,11 +251,11 @@ impl Found {
         if !certificate.is_ca() {
             self.add(certificate_part, FaultKind::NotAnAuthority);
         }
-        let now = now.as_second();
-        if certificate.validity().not_after.timestamp() < now {
+        let now = now.map(Timestamp::as_second);
+        if now.is_some_and(|now| certificate.validity().not_after.timestamp() < now) {
             self.add(certificate_part, FaultKind::Expired);
         }
-        if certificate.validity().not_before.timestamp() > now {
+        if now.is_some_and(|now| certificate.validity().not_before.timestamp() > now) {
             self.add(certificate_part, FaultKind::NotYetValid);
         }
         let matches = |key: &SigningKey| key.public_key_info() == certificate.public_key().raw;

@@ -64,8 +64,12 @@ impl KeyKind {
         let Ok(pem) = pem::parse(text) else {
             return Self::Unknown;
         };
-        let der = pem.contents();
-        match pem.tag() {
+        Self::of_der(pem.tag(), pem.contents())
+    }
+
+    /// The same of a block's label and content.
+    pub(super) fn of_der(label: &str, der: &[u8]) -> Self {
+        match label {
             EC_LABEL => curve(element(der, 2)),
             RSA_LABEL => modulus_bits(der),
             ED25519_LABEL | PKCS8_LABEL => match element(der, 1) {
@@ -102,7 +106,7 @@ fn find(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|w| w == part)
 }
 
-fn modulus_bits(pkcs1: &[u8]) -> KeyKind {
+pub(super) fn modulus_bits(pkcs1: &[u8]) -> KeyKind {
     let Some(modulus) = element(pkcs1, 1) else {
         return KeyKind::Unknown;
     };

@@ -6,6 +6,7 @@
 //! RSA key of the service account, which the cryptographic library makes by itself. Not here: where bundles are kept.
 
 mod access;
+mod curve;
 mod der;
 mod file;
 mod import;
@@ -32,6 +33,7 @@ pub use talosconfig::{Context, Talosconfig, TalosconfigError};
 use x509::{Name, Validity};
 
 use crate::version::{Contract, Generator};
+use crate::yaml::Node;
 
 /// A text that must not be shown: without `Debug`, `Display` and serialization of its content.
 #[derive(Clone, PartialEq, Eq)]
@@ -131,16 +133,53 @@ pub enum SecretsError {
     #[error("the secrets file lacks {0}")]
     Missing(&'static str),
     /// A part that is there cannot be used.
-    #[error("{part} of the secrets file is not usable: {reason}")]
+    #[error("{}{part} of the secrets file is not usable: {reason}", Line(*line))]
     Invalid {
+        /// Its 1-based line, where it was read from a file.
+        line: Option<usize>,
         /// Its path in the file.
         part: &'static str,
         /// Why, without the value.
         reason: &'static str,
     },
+    /// A key of another algorithm or curve than what belongs there.
+    #[error("{}{fault}", Line(*line))]
+    Unfit {
+        /// Its 1-based line, where it was read from a file.
+        line: Option<usize>,
+        /// Which part, what belongs there, and what stands there.
+        fault: SecretsFault,
+    },
     /// The cryptographic library refused to make a key.
     #[error("no key could be made")]
     Crypto,
+}
+
+struct Line(Option<usize>);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(line) => write!(f, "line {line}: "),
+            None => Ok(()),
+        }
+    }
+}
+
+impl SecretsError {
+    /// With the line on which the part stands in its file.
+    fn placed(mut self, root: &Node) -> Self {
+        let at = |part: &str| {
+            let keys: Vec<&str> = part.split('.').collect();
+            root.at(&keys).map(|node| node.line).filter(|l| *l > 0)
+        };
+        match &mut self {
+            Self::Invalid { line, part, .. } => *line = at(part),
+            Self::Unfit { line, fault } => *line = at(fault.part),
+            Self::Syntax(_) | Self::Type(_) | Self::Missing(_) | Self::Crypto => {}
+        }
+        self
+    }
 }
 
 impl Bundle {

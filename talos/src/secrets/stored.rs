@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
-use super::key::SigningKey;
+use super::curve;
+use super::der::element;
+use super::key::{KeyKind, SigningKey, modulus_bits};
 use super::{Bundle, Secret, SecretsError};
 use crate::yaml::{Node, Style, TypeError, emit, parse_documents};
 
@@ -57,6 +59,9 @@ struct Pair {
 /// What stands in the place of a key that was blanked; it is no base64.
 const REDACTED: &str = "******";
 
+/// X25519, in an algorithm's identifier.
+const X25519: &[u8] = &[0x2b, 0x65, 0x6e];
+
 impl StoredBundle {
     /// Reads a file.
     ///
@@ -76,6 +81,10 @@ impl StoredBundle {
                 what: "a mapping",
             }));
         }
+        Self::of_tree(root).map_err(|error| error.placed(root))
+    }
+
+    fn of_tree(root: &Node) -> Result<Self, SecretsError> {
         let part = |name| root.mapping_of(name).map_err(SecretsError::Type);
         Ok(Self {
             parts: Some(Parts {
@@ -242,11 +251,50 @@ fn key_fault(key: &[u8], whose: KeyOf) -> Option<String> {
             return Some(format!("unsupported key type{colon} {other:?}"));
         }
     };
+    let der = block.contents();
     let usable = match block.tag() {
-        "RSA PRIVATE KEY" => aws_lc_rs::rsa::KeyPair::from_der(block.contents()).is_ok(),
-        _ => SigningKey::from_pem(&String::from_utf8_lossy(key)).is_some(),
+        "RSA PRIVATE KEY" => is_rsa(der),
+        "EC PRIVATE KEY" => curve::is_key(der, None),
+        "PRIVATE KEY" => {
+            let kind = KeyKind::of_der(block.tag(), der);
+            let inner = element(der, 2).unwrap_or_default();
+            let parameters = || element_of_algorithm(der, 1);
+            match (kind, whose) {
+                (KeyKind::Rsa(_), _) => is_rsa(inner),
+                (KeyKind::P256 | KeyKind::OtherCurve(_), _) => curve::is_key(inner, parameters()),
+                // Go reads keys for exchanges too, and notices only where one has to sign.
+                (KeyKind::Unknown, KeyOf::Pair) => element_of_algorithm(der, 0) == Some(X25519),
+                (KeyKind::Unknown, KeyOf::ServiceAccount) => false,
+                (KeyKind::Ed25519, _) => is_signing(key),
+            }
+        }
+        _ => is_signing(key),
     };
     (!usable).then(|| format!("failed to parse {what}"))
+}
+
+fn is_signing(pem: &[u8]) -> bool {
+    SigningKey::from_pem(&String::from_utf8_lossy(pem)).is_some()
+}
+
+/// Go takes any length; the library here only the usual ones, so that of others only the parts are counted.
+fn is_rsa(pkcs1: &[u8]) -> bool {
+    match modulus_bits(pkcs1) {
+        KeyKind::Rsa(2048..=8192) => aws_lc_rs::rsa::KeyPair::from_der(pkcs1).is_ok(),
+        KeyKind::Rsa(_) => (2..=8).all(|i| element(pkcs1, i).is_some_and(|n| !n.is_empty())),
+        KeyKind::Ed25519 | KeyKind::P256 | KeyKind::OtherCurve(_) | KeyKind::Unknown => false,
+    }
+}
+
+/// Of PKCS#8, the algorithm's identifier and what else it says.
+fn element_of_algorithm(pkcs8: &[u8], index: usize) -> Option<&[u8]> {
+    // Its content comes without the tag and the length that an element of a sequence is looked for by.
+    let content = element(pkcs8, 1)?;
+    let (oid, rest) = content.split_at_checked(2 + usize::from(*content.get(1)?))?;
+    match index {
+        0 => oid.get(2..),
+        _ => rest.get(2..),
+    }
 }
 
 fn certificate_fault(certificate: &[u8]) -> Option<String> {
@@ -313,6 +361,7 @@ fn decoded(node: &Node, key: &str, part: &'static str) -> Result<Vec<u8>, Secret
     let engine = GeneralPurpose::new(&alphabet::STANDARD, lax);
     let compact: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     engine.decode(compact).map_err(|_| SecretsError::Invalid {
+        line: None,
         part,
         reason: "it is not base64",
     })

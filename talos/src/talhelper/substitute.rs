@@ -3,20 +3,30 @@
 use std::collections::BTreeMap;
 
 use super::TalhelperError;
+use crate::yaml::within_bounds;
 
 /// A text with its variables filled in. What stands behind `#` is a comment as a rule: there an unset variable stays.
 pub(super) fn substitute(
     text: &str,
     environment: &BTreeMap<String, String>,
 ) -> Result<String, TalhelperError> {
+    within_bounds(text.len()).map_err(TalhelperError::Syntax)?;
     let mut out = String::with_capacity(text.len());
     for (index, line) in text.split_inclusive('\n').enumerate() {
+        let comment = comment_in(line);
+        // Where none is left, nothing is looked for: otherwise hostile lines cost the square of their length.
+        let braces_end = line.rfind('}').unwrap_or(0);
         let mut rest = line;
         while let Some(at) = rest.find('$') {
             let (before, from) = rest.split_at(at);
             out.push_str(before);
-            let in_comment = comment_starts(&line[..line.len() - from.len()]);
-            let (value, length) = match expression(from) {
+            let from_start = line.len() - from.len();
+            let in_comment = comment.is_some_and(|at| at <= from_start);
+            let found = match from.starts_with("${") && from_start > braces_end {
+                true => Found::Broken,
+                false => expression(from),
+            };
+            let (value, length) = match found {
                 Found::Text(text, length) => (text.to_owned(), length),
                 Found::Broken if in_comment => ("$".to_owned(), 1),
                 Found::Broken => {
@@ -34,6 +44,7 @@ pub(super) fn substitute(
                 },
             };
             out.push_str(&value);
+            within_bounds(out.len()).map_err(TalhelperError::Syntax)?;
             rest = &from[length..];
         }
         out.push_str(rest);
@@ -41,8 +52,13 @@ pub(super) fn substitute(
     Ok(out)
 }
 
-fn comment_starts(before: &str) -> bool {
-    before.trim_start().starts_with('#') || before.contains(" #")
+/// Where a line's comment begins: behind its sign.
+fn comment_in(line: &str) -> Option<usize> {
+    let blank = line.len() - line.trim_start().len();
+    match line[blank..].starts_with('#') {
+        true => Some(blank + 1),
+        false => line.find(" #").map(|at| at + 2),
+    }
 }
 
 enum Found<'a> {
@@ -94,20 +110,20 @@ fn expression(from: &str) -> Found<'_> {
         };
         return Found::Variable(variable, length + 1);
     };
-    let Some(end) = inner.find('}') else {
+    let (name, tail) = inner.split_at(name_length(inner));
+    let operators = [":-", ":=", ":+", "-", "=", "+"];
+    let operator = operators.into_iter().find(|o| tail.starts_with(o));
+    let end = match (name, operator) {
+        ("", _) => None,
+        (_, Some(_)) => tail.find('}'),
+        (_, None) => tail.starts_with('}').then_some(0),
+    };
+    let Some(end) = end else {
         return Found::Broken;
     };
-    let body = &inner[..end];
-    let length = name_length(body);
-    let (name, tail) = body.split_at(length);
-    let operators = [":-", ":=", ":+", "-", "=", "+"];
-    let operator = operators
-        .into_iter()
-        .find_map(|o| Some((o, tail.strip_prefix(o)?)));
-    if name.is_empty() || (operator.is_none() && !tail.is_empty()) {
-        return Found::Broken;
-    }
-    Found::Variable(Variable { name, operator }, end + 3)
+    let length = name.len() + end + 3;
+    let operator = operator.map(|o| (o, &tail[o.len()..end]));
+    Found::Variable(Variable { name, operator }, length)
 }
 
 fn name_length(text: &str) -> usize {

@@ -1,6 +1,6 @@
 //! What was found, and how rules look at a document.
 
-use super::{Mode, Report, Rules, Violation};
+use super::{Mode, Report, Rules, Violation, hints};
 use crate::patch::{Document, Source};
 use crate::schema::Schema;
 use crate::version::Generator;
@@ -25,9 +25,16 @@ impl Found {
     }
 
     pub(super) fn report(self) -> Report {
+        let hinted = |all: Vec<Violation>| {
+            let each = all.into_iter().map(|mut violation| {
+                violation.hint = violation.hint.or_else(|| hints::of(&violation.reason));
+                violation
+            });
+            each.collect()
+        };
         Report {
-            errors: self.errors,
-            warnings: self.warnings,
+            errors: hinted(self.errors),
+            warnings: hinted(self.warnings),
         }
     }
 }

@@ -14,6 +14,7 @@ mod containers;
 mod devices;
 mod documents;
 mod found;
+mod hints;
 mod kubernetes;
 mod links;
 mod machine;

@@ -15,6 +15,7 @@ mod typed;
 pub use emit::{Style, emit, emit_documents};
 pub(crate) use emit::{emit_as_written, emit_json_layout};
 pub use natural::natural_cmp;
+pub(crate) use parse::within_bounds;
 pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};
 pub(crate) use scalar::{forgotten, integer, quote_key};

@@ -38,15 +38,23 @@ pub struct ParseError {
 /// # Errors
 /// Broken syntax, a duplicate key, a key that is not a scalar, more nesting, aliases or bytes than any config has.
 pub fn parse_documents(text: &str) -> Result<Vec<Node>, ParseError> {
-    if text.len() > TEXT_MAX {
-        let reason = format!("more than {} MiB of YAML", TEXT_MAX >> 20);
-        return Err(error((1, 1), reason));
-    }
+    within_bounds(text.len())?;
     let all = match super::plain::parse(text) {
         Some(documents) => documents,
         None => whole(text)?,
     };
     Ok(all.into_iter().filter(|root| !root.is_null()).collect())
+}
+
+/// Whether a text of so many bytes is read at all.
+pub(crate) fn within_bounds(bytes: usize) -> Result<(), ParseError> {
+    match bytes <= TEXT_MAX {
+        true => Ok(()),
+        false => {
+            let reason = format!("more than {} MiB of YAML", TEXT_MAX >> 20);
+            Err(error((1, 1), reason))
+        }
+    }
 }
 
 /// Reads bytes that should be a text.

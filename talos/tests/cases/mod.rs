@@ -10,7 +10,7 @@ use talos::config::{
     Cni, Endpoint, Input, InstallTarget, MachineConfig, RegistryTls, Role, Scheduling, Toggle,
     generate_unchecked,
 };
-use talos::patch::{Draft, PatchError, apply, apply_to_text};
+use talos::patch::{Draft, PatchError, apply, apply_to_text, check_config, check_patch};
 use talos::schematic::Schematic;
 use talos::secrets::{Bundle, ClientCertificate, StoredBundle, Talosconfig};
 use talos::validate::{self, Locality, Rules, Strictness};
@@ -166,6 +166,26 @@ impl Case {
         }
     }
 
+    /// Bytes are read after the patches, a typed config before them.
+    fn check_source(&self, generator: Generator, source: &MachineConfig) -> Result<(), String> {
+        match self.via {
+            Some(Via::Bytes) => Ok(()),
+            None if self.generate.is_some() => Ok(()),
+            None => check_config(generator, source).map_err(|e| e.machinery_text()),
+        }
+    }
+
+    /// Talos's tools read all patches before they apply the first one; so that is the order of errors here.
+    fn check_patches(&self, generator: Generator) -> Result<(), String> {
+        for patch in &self.patches {
+            match check_patch(generator, patch) {
+                Ok(()) | Err(PatchError::Empty(_)) => {}
+                Err(error) => return Err(error.machinery_text()),
+            }
+        }
+        Ok(())
+    }
+
     /// The source with the patches applied.
     fn patched(&self, generator: Generator, bundles: Bundles<'_>) -> Result<MachineConfig, String> {
         if self.comments.is_some() {
@@ -173,6 +193,8 @@ impl Case {
         }
         let theirs = |e: PatchError| e.machinery_text();
         let source = self.source(generator, bundles)?;
+        self.check_source(generator, &source)?;
+        self.check_patches(generator)?;
         match self.via {
             Some(Via::Bytes) => apply_to_text(generator, &source, &self.patches).map_err(theirs),
             None if self.generate.is_some() && self.patches.is_empty() => Ok(source),
@@ -214,6 +236,7 @@ impl Case {
         let theirs = |e: PatchError| e.machinery_text();
         let source = self.source(generator, bundles)?;
         let mut draft = Draft::read(generator, &source).map_err(theirs)?;
+        self.check_patches(generator)?;
         for (index, patch) in self.patches.iter().enumerate() {
             draft.patch(index, patch).map_err(theirs)?;
         }
@@ -303,7 +326,7 @@ impl Options {
         }
         input.cert_sans = self.additional_sans.clone();
         for (host, endpoints) in &self.registry_mirrors {
-            input.registries.entry(host.clone()).or_default().endpoints = endpoints.clone();
+            input.registries.entry(host.clone()).or_default().endpoints = Some(endpoints.clone());
         }
         for (host, ca) in &self.registry_ca {
             let registry = input.registries.entry(host.clone()).or_default();

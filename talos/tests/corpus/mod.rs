@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use talos::version::Generator;
+use talos::yaml::{Style, emit, parse_documents};
 
 use crate::cases::{Answer, Case, Op};
 
@@ -118,7 +119,7 @@ pub(crate) fn difference(op: Op, ours: &Answer, theirs: &Answer) -> Option<Strin
         (Err(_), Err(theirs)) if theirs.starts_with("panic: ") => None,
         (Err(ours), Err(theirs)) => match place_in_library_text(theirs) {
             Some(lines) if has_place(ours, &lines) => None,
-            None if same_list(ours, theirs) => None,
+            None if same_list(ours, theirs) || same_unknown_keys(ours, theirs) => None,
             _ => Some(format!("\n  ours   {ours:?}\n  theirs {theirs:?}")),
         },
         (Ok(_), Err(theirs)) => Some(format!("accepted; theirs: {theirs:?}")),
@@ -151,6 +152,17 @@ fn list(error: &str) -> BTreeSet<String> {
 
 fn same_list(ours: &str, theirs: &str) -> bool {
     ours == theirs || (theirs.contains("occurred:") && list(ours) == list(theirs))
+}
+
+/// What the user wrote is repeated below the message; the quotes that stood there are not kept here.
+fn same_unknown_keys(ours: &str, theirs: &str) -> bool {
+    let parts = |text: &str| {
+        let (head, body) = text.split_once("unknown keys found during decoding:\n")?;
+        let trees = parse_documents(body).ok()?;
+        let plain = trees.iter().map(|tree| emit(tree, Style::V1_13));
+        Some((head.to_owned(), plain.collect::<Vec<_>>()))
+    };
+    parts(ours).is_some_and(|ours| parts(theirs) == Some(ours))
 }
 
 /// Where the text is one of Go's libraries and not the machinery's own: the lines that it may mean.

@@ -206,7 +206,8 @@ fn set_option(input: &mut Input, key: &str, value: &Json) {
         "additional_sans" => input.cert_sans = texts(value),
         "registry_mirrors" => {
             for (host, endpoints) in value.as_object().unwrap() {
-                input.registries.entry(host.clone()).or_default().endpoints = texts(endpoints);
+                input.registries.entry(host.clone()).or_default().endpoints =
+                    Some(texts(endpoints));
             }
         }
         "registry_ca" => {
