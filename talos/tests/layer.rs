@@ -239,7 +239,8 @@ fn ask(oracle: &Path, all: &[Rendered]) -> Vec<String> {
             }
             let found = answer(format!("validate-{}", rendered.id)).unwrap();
             let found: serde_json::Value = serde_json::from_str(&found).unwrap();
-            match found["error"].as_str().unwrap() {
+            // No error is `null`.
+            match found["error"].as_str().unwrap_or_default() {
                 "" => "accepted".to_owned(),
                 error => format!("invalid: {}", error.replace('\n', " ")),
             }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::tree::Place;
 use crate::version::TalosVersion;
+use crate::yaml::Node;
 
 /// What a change costs a running node; a greater one includes the smaller ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +48,7 @@ pub(super) fn class(place: &Place, talos: &TalosVersion) -> ChangeClass {
         _ => u16::MAX,
     };
     if place.document.is_main() {
-        return main(&path, minor);
+        return whole(&path, place, minor);
     }
     let changed = place.before.is_some() && place.after.is_some();
     match (place.document.kind.as_str(), path.as_slice()) {
@@ -78,6 +79,24 @@ fn own_volume(place: &Place) -> ChangeClass {
         _ if keys => ChangeClass::Reboot,
         _ => ChangeClass::Reinstall,
     }
+}
+
+/// A mapping that comes or goes as a whole costs what its keys cost.
+fn whole(path: &[&str], place: &Place, minor: u16) -> ChangeClass {
+    let own = main(path, minor);
+    match (&place.before, &place.after) {
+        (Some(node), None) | (None, Some(node)) => own.max(inside(path, node, minor)),
+        (Some(_), Some(_)) | (None, None) => own,
+    }
+}
+
+fn inside(path: &[&str], node: &Node, minor: u16) -> ChangeClass {
+    let entries = node.as_mapping().into_iter().flat_map(|m| m.iter());
+    let classes = entries.map(|entry| {
+        let below = [path, &[entry.key.as_str()]].concat();
+        main(&below, minor).max(inside(&below, &entry.value, minor))
+    });
+    classes.max().unwrap_or(ChangeClass::None)
 }
 
 fn main(path: &[&str], minor: u16) -> ChangeClass {

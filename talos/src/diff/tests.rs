@@ -112,3 +112,15 @@ proptest::proptest! {
         let _ = diff(Generator::V1_13, &before, &after, &talos, &bundle());
     }
 }
+
+#[test]
+fn a_mapping_that_comes_as_a_whole_costs_what_is_in_it() {
+    let bare = "machine: {type: worker}\ncluster: {}\n";
+    let class = |after: &str| between(bare, after, "v1.13.9").class();
+    let pods = "machine: {type: worker}\ncluster: {network: {podSubnets: [10.1.0.0/16]}}\n";
+    assert_eq!(class(pods), ChangeClass::Reinstall);
+    let disk = "machine: {type: worker, install: {diskSelector: {serial: S1}}}\ncluster: {}\n";
+    assert_eq!(class(disk), ChangeClass::Reinstall);
+    let labels = "machine: {type: worker, nodeLabels: {a: b}}\ncluster: {}\n";
+    assert_eq!(class(labels), ChangeClass::Apply);
+}

@@ -4,7 +4,8 @@
 //! never "no", and so is what was not seen: a property that is empty here may be there for Talos, and a device name
 //! may be another disk's at the next boot. No text panics, and none takes longer than its length allows.
 
-use super::select::{Access, Bus, Disk, DiskKind, glob};
+use super::pattern::glob;
+use super::select::{Access, Bus, Disk, DiskKind};
 
 /// Whether an expression is true of a disk; nothing where that cannot be said.
 pub(super) fn holds(expression: &str, disk: &Disk, system_disk: Option<bool>) -> Option<bool> {

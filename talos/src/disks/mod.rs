@@ -4,13 +4,15 @@
 //! their expressions. Whoever allows a wipe must have seen this list. The install disk itself is chosen by [`select`].
 
 mod expression;
+mod pattern;
 mod select;
 mod size;
 mod wipe;
 
+pub use pattern::{glob, like};
 pub use select::{
     Access, Bus, Choice, Disk, DiskKind, Medium, Rejected, Rejection, SelectError, Usb, Wanted,
-    glob, like, select,
+    select,
 };
 pub use size::{Operator, SizeCondition, SizeRange, describe_size, parse_size};
 pub use wipe::{Certainty, Wiped, wiped};

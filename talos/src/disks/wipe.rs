@@ -4,7 +4,8 @@
 //! that was seen may name any of them. Members of an array are overwritten with it.
 
 use super::expression::holds;
-use super::select::{Disk, DiskKind, glob, like};
+use super::pattern::{glob, like};
+use super::select::{Disk, DiskKind};
 use super::size::SizeCondition;
 use super::{DiskMatch, Purpose, WipeTarget};
 

@@ -100,6 +100,9 @@ fn the_class_is_what_differs() {
         effect.places,
         ["v1alpha1 machine.install.diskSelector.serial"]
     );
+    let pods = format!("{BEFORE}    network:\n        podSubnets: [10.1.0.0/16]\n");
+    let effect = check(Some(&old), &other, &pods, pb::Change::Reinstall);
+    assert_eq!(effect.attribute, "patches");
     let moved = pb::NodeConfig {
         server_id: "b2".into(),
         ..same

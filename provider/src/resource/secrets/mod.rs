@@ -14,6 +14,9 @@ use crate::diag;
 use crate::site::{self, Site};
 use schema::Secrets;
 
+/// The newest generator reads every contract; which one writes a cluster's configs, its secrets pin.
+const NEWEST: Generator = Generator::V1_14;
+
 pub(crate) struct SecretsRoom(pub(crate) Arc<Site>);
 
 #[async_trait]
@@ -28,7 +31,7 @@ impl Resource for SecretsRoom {
 
     async fn validate(&self, config: &Object, found: &mut Diagnostics) {
         if let Field::Known(version) = config.at(Secrets::talos_version)
-            && let Err(why) = Contract::parse(&version, Generator::default())
+            && let Err(why) = Contract::parse(&version, NEWEST)
         {
             found.push(diag::bad_version(
                 Secrets::talos_version.into(),
@@ -53,7 +56,7 @@ impl Resource for SecretsRoom {
         }
         let contract = version
             .known()
-            .and_then(|v| Contract::parse(v, Generator::default()).ok());
+            .and_then(|v| Contract::parse(v, NEWEST).ok());
         if let (true, Some(contract)) = (plan.is_create(), contract) {
             plan.set(Secrets::id, name.clone());
             plan.set(Secrets::contract, contract.to_string());
