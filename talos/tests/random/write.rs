@@ -60,11 +60,21 @@ impl Random {
                             self.block(item, indent + 2, step, &mut inner);
                             out.push_str(&format!(" {}", inner.trim_start()));
                         }
-                        _ => self.leaf(item, indent, step, out),
+                        Json::Null
+                        | Json::Bool(_)
+                        | Json::Number(_)
+                        | Json::String(_)
+                        | Json::Array(_)
+                        | Json::Object(_) => self.leaf(item, indent, step, out),
                     }
                 }
             }
-            _ => {
+            Json::Null
+            | Json::Bool(_)
+            | Json::Number(_)
+            | Json::String(_)
+            | Json::Array(_)
+            | Json::Object(_) => {
                 out.push_str(&pad);
                 self.leaf(value, indent, step, out);
             }
@@ -103,7 +113,9 @@ impl Random {
             }
             Json::Null if self.chance(50) => {}
             Json::Null if self.chance(50) => out.push('~'),
-            other => out.push_str(&escaped(&other.to_string())),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {
+                out.push_str(&escaped(&value.to_string()));
+            }
         }
         if self.chance(3) {
             out.push_str(" # why");

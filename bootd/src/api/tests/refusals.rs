@@ -43,29 +43,18 @@ fn node(version: &str, serial: &str) -> pb::NodeConfig {
     }
 }
 
-#[tokio::test]
-async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
-    let bench = Bench::new().await;
-    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
-    let mut admin = bench.client("admin").await;
-    class(&mut admin, 8).await;
-    make_secrets(&mut admin).await;
-    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
-    let state = |config: pb::NodeConfig| pb::PutNodeRequest {
+fn state(config: pb::NodeConfig) -> pb::PutNodeRequest {
+    pb::PutNodeRequest {
         config: Some(config),
         expected_wipe_targets: vec![],
-    };
-    let old = node("v1.13.9", "b1-D1");
-    admin.put_node(state(old.clone())).await.unwrap();
-    // Not installed yet: another image is nothing special.
-    let newer = node("v1.13.10", "b1-D1");
-    admin.put_node(state(newer.clone())).await.unwrap();
-    admin.put_node(state(old.clone())).await.unwrap();
+    }
+}
 
-    let id = machine("b1");
+/// The agent's boot is over and something was written; there is a second disk.
+async fn write(bench: &Bench) {
     bench
         .store
-        .change(&id, |r, _| {
+        .change(&machine("b1"), |r, _| {
             r.machine.written = BTreeSet::from([DiskId("b1-D1".into())]);
             if let Some(report) = &mut r.machine.report {
                 let second = Disk {
@@ -77,15 +66,51 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
         })
         .await
         .unwrap();
-    let other_disk = node("v1.13.9", "b1-D2");
-    let refused = admin.put_node(state(other_disk.clone())).await.unwrap_err();
-    assert_eq!(detail(&refused).reason, "reinstall-not-available");
-    let epoch = bench.store.machine(&id).await.unwrap().unwrap();
+}
+
+async fn run(bench: &Bench) {
+    let id = machine("b1");
+    let record = bench.store.machine(&id).await.unwrap().unwrap();
     let running = Phase::Running(ClaimId("solo/cp".into()));
     let entered = bench
         .store
-        .commit(&id, epoch.machine.epoch, running, &Reason::Installed);
+        .commit(&id, record.machine.epoch, running, &Reason::Installed);
     assert!(entered.await.unwrap());
+}
+
+/// The class of a change, and what the plan remarks.
+async fn planned(
+    admin: &mut MetalClient<Channel>,
+    config: pb::NodeConfig,
+) -> (pb::Change, Vec<pb::Remark>) {
+    let asked = pb::PlanNodeRequest {
+        config: Some(config),
+        ..Default::default()
+    };
+    let plan = admin.plan_node(asked).await.unwrap().into_inner();
+    (plan.change(), plan.remarks)
+}
+
+#[tokio::test]
+async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
+    let bench = Bench::new().await;
+    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
+    let mut admin = bench.client("admin").await;
+    class(&mut admin, 8).await;
+    make_secrets(&mut admin).await;
+    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
+    let old = node("v1.13.9", "b1-D1");
+    admin.put_node(state(old.clone())).await.unwrap();
+    // Not installed yet: another image is nothing special.
+    let newer = node("v1.13.10", "b1-D1");
+    admin.put_node(state(newer.clone())).await.unwrap();
+    admin.put_node(state(old.clone())).await.unwrap();
+
+    write(&bench).await;
+    let other_disk = node("v1.13.9", "b1-D2");
+    let refused = admin.put_node(state(other_disk.clone())).await.unwrap_err();
+    assert_eq!(detail(&refused).reason, "reinstall-not-available");
+    run(&bench).await;
     for (config, reason, attribute) in [
         (newer, "upgrade-not-available", "image_id"),
         (other_disk, "reinstall-not-available", "install_disk"),
@@ -111,14 +136,20 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
             .into_inner();
         assert_eq!(kept.config.as_ref(), Some(&old), "nothing changed");
     }
-    let class = async |admin: &mut MetalClient<Channel>, config: pb::NodeConfig| {
-        let asked = pb::PlanNodeRequest {
-            config: Some(config),
-            ..Default::default()
-        };
-        let plan = admin.plan_node(asked).await.unwrap().into_inner();
-        (plan.change(), plan.remarks)
-    };
+}
+
+#[tokio::test]
+async fn a_plan_says_what_a_change_costs() {
+    let bench = Bench::new().await;
+    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
+    let mut admin = bench.client("admin").await;
+    class(&mut admin, 8).await;
+    make_secrets(&mut admin).await;
+    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
+    let old = node("v1.13.9", "b1-D1");
+    admin.put_node(state(old.clone())).await.unwrap();
+    write(&bench).await;
+    run(&bench).await;
     // Other words for the same disk are no change, and what only a boot takes over is one.
     let mut same_disk = old.clone();
     same_disk.install_disk = Some(pb::InstallDisk {
@@ -127,18 +158,18 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
         ..Default::default()
     });
     assert_eq!(
-        class(&mut admin, same_disk).await,
+        planned(&mut admin, same_disk).await,
         (pb::Change::None, vec![])
     );
     let mut patched = old.clone();
     patched.patches = vec!["machine: {env: {GRPC_GO_LOG_SEVERITY_LEVEL: info}}".into()];
     assert_eq!(
-        class(&mut admin, patched).await,
+        planned(&mut admin, patched).await,
         (pb::Change::Reboot, vec![])
     );
     let mut contradicts = old.clone();
     contradicts.patches = vec!["cluster: {network: {podSubnets: [10.7.0.0/16]}}".into()];
-    let (change, remarks) = class(&mut admin, contradicts).await;
+    let (change, remarks) = planned(&mut admin, contradicts).await;
     assert_eq!(change, pb::Change::Reinstall);
     let told = remarks[0].what.as_ref().unwrap();
     assert!(
@@ -148,8 +179,8 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
     assert_eq!(told.attribute, "patches");
     let mut labelled = old;
     labelled.labels.insert("tier".into(), "gold".into());
-    let planned = class(&mut admin, labelled.clone()).await;
-    assert_eq!(planned, (pb::Change::Apply, vec![]));
+    let change = planned(&mut admin, labelled.clone()).await;
+    assert_eq!(change, (pb::Change::Apply, vec![]));
     admin.put_node(state(labelled)).await.unwrap();
 }
 
