@@ -1,4 +1,5 @@
-//! The test kit on the toy: the same steps in process and on every engine that is here.
+//! The test kit on the toy: the same steps in process and on engines: the oldest and the newest of each product that can run them, with
+//! `METAL_FULL=1` every one. (The stories in `terraform/` run on all of them always.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -53,16 +54,29 @@ async fn check_where(needs: Needs, steps: impl Fn(&Path) -> Steps) {
     fs::create_dir_all(&things).unwrap();
     let run = steps(&things).run_in_process(Toy::default).await;
     run.unwrap_or_else(|why| panic!("in process: {why}"));
-    for engine in engines::engines("the steps ran in process only") {
-        if !needs.are_met_by(&engine) {
-            continue;
-        }
+    for engine in chosen(needs) {
         let things = dir.path().join(format!("things-{}", engine.id()));
         fs::create_dir_all(&things).unwrap();
         steps(&things)
             .run_on_all(&[engine], toy::binary(), dir.path())
             .unwrap();
     }
+}
+
+fn chosen(needs: Needs) -> Vec<Engine> {
+    let mut able = engines::engines("the steps ran in process only");
+    able.retain(|engine| needs.are_met_by(engine));
+    if std::env::var("METAL_FULL").is_ok_and(|full| full == "1") {
+        return able;
+    }
+    able.sort_by_key(|engine| engine.version);
+    let mut ends = Vec::new();
+    for product in [Product::Terraform, Product::OpenTofu] {
+        let mut line = able.iter().filter(|engine| engine.product == product);
+        ends.extend(line.next().cloned());
+        ends.extend(line.next_back().cloned());
+    }
+    ends
 }
 
 fn provider(things: &Path) -> String {
