@@ -1,7 +1,7 @@
 //! A config between its texts: read once, patched and validated as it is, written once.
 
 use super::documents::{Document, Identity};
-use super::json;
+use super::json::{self, Operation};
 use super::merge::Merger;
 use super::read::{Patch, Step};
 use super::{PatchError, Source};
@@ -84,22 +84,25 @@ impl Draft {
             Patch::Strategic(steps) => steps.into_iter().try_for_each(|s| self.step(s, source)),
             Patch::Empty if self.documents.len() > 1 => Err(PatchError::Empty(source)),
             Patch::Json(_) if self.documents.len() != 1 => Err(PatchError::Json(source)),
-            Patch::Empty => Ok(()),
-            Patch::Json(operations) => {
-                let documents = std::mem::take(&mut self.documents);
-                let schema = Schema::of(self.generator);
-                let mut trees: Vec<Node> = documents
-                    .into_iter()
-                    .map(|d| encode(schema, d.root, &d.kind))
-                    .collect();
-                for tree in &mut trees {
-                    json::apply(tree, &operations, source)?;
-                    tree.line = 1;
-                }
-                *self = Self::of_trees(self.generator, trees)?;
-                Ok(())
-            }
+            Patch::Empty => self.operate(&[], source),
+            Patch::Json(operations) => self.operate(&operations, source),
         }
+    }
+
+    /// The operations of a JSON patch; even none of them takes the config through JSON.
+    fn operate(&mut self, operations: &[Operation], source: Source) -> Result<(), PatchError> {
+        let documents = std::mem::take(&mut self.documents);
+        let schema = Schema::of(self.generator);
+        let mut trees: Vec<Node> = documents
+            .into_iter()
+            .map(|d| encode(schema, d.root, &d.kind))
+            .collect();
+        for tree in &mut trees {
+            json::apply(tree, operations, source)?;
+            tree.line = 1;
+        }
+        *self = Self::of_trees(self.generator, trees)?;
+        Ok(())
     }
 
     fn step(&mut self, step: Step, source: Source) -> Result<(), PatchError> {

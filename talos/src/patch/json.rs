@@ -7,7 +7,7 @@ use super::read::Patch;
 use super::{PatchError, Source};
 use crate::config::MachineConfig;
 use crate::version::Generator;
-use crate::yaml::{Kind, Node, Value, emit_json_layout, parse_documents};
+use crate::yaml::{Kind, Node, Value, emit_json_layout, integer, parse_documents};
 
 /// One operation of a patch.
 pub(super) struct Operation {
@@ -17,6 +17,9 @@ pub(super) struct Operation {
     from: Option<String>,
     value: Option<Node>,
 }
+
+/// U+0085.
+const NEXT_LINE: char = '\u{85}';
 
 const ABSENT: &str = "missing value";
 
@@ -74,7 +77,8 @@ pub(super) fn apply_to_text(
     };
     match Patch::read(generator, text, source)? {
         Patch::Json(operations) => apply(tree, &operations, source)?,
-        Patch::Empty | Patch::Strategic(_) => {}
+        Patch::Empty => apply(tree, &[], source)?,
+        Patch::Strategic(_) => {}
     }
     Ok(MachineConfig::new(emit_json_layout(tree)))
 }
@@ -85,6 +89,7 @@ pub(super) fn apply(
     operations: &[Operation],
     source_name: Source,
 ) -> Result<(), PatchError> {
+    through_json(tree, Breaks::Folded);
     for (index, operation) in operations.iter().enumerate() {
         operation
             .apply(tree)
@@ -97,7 +102,68 @@ pub(super) fn apply(
                 ),
             })?;
     }
+    // What came with the patch stands there as JSON escapes it.
+    through_json(tree, Breaks::Kept);
     Ok(())
+}
+
+/// Line breaks that JSON has in texts as they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Breaks {
+    Folded,
+    Kept,
+}
+
+/// What the way through JSON and back leaves of scalars: numbers are decimal, and the one line break that JSON has in
+/// texts as it is (U+0085) is folded as YAML folds lines.
+fn through_json(node: &mut Node, breaks: Breaks) {
+    match &mut node.value {
+        Value::Sequence(items) => items.iter_mut().for_each(|i| through_json(i, breaks)),
+        Value::Mapping(mapping) => {
+            mapping
+                .iter_mut()
+                .for_each(|e| through_json(&mut e.value, breaks));
+        }
+        Value::Scalar(scalar) => match scalar.kind {
+            Kind::Int => {
+                if let Some(number) = integer(&scalar.text) {
+                    scalar.text = number.to_string();
+                }
+            }
+            Kind::Text if breaks == Breaks::Folded && scalar.text.contains(NEXT_LINE) => {
+                scalar.text = folded(&scalar.text);
+            }
+            Kind::Text | Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp => {}
+        },
+    }
+}
+
+/// Lines become one: a single break is a space, of more all but one stay, and spaces beside them go.
+fn folded(text: &str) -> String {
+    let mut lines = text.split(NEXT_LINE).peekable();
+    let first = lines.next().unwrap_or_default();
+    let mut out = first.trim_end_matches(' ').to_owned();
+    let mut breaks = 0;
+    while let Some(line) = lines.next() {
+        breaks += 1;
+        let line = line.trim_start_matches(' ');
+        let last = lines.peek().is_none();
+        let line = if last {
+            line
+        } else {
+            line.trim_end_matches(' ')
+        };
+        if line.is_empty() && !last {
+            continue;
+        }
+        match breaks {
+            1 => out.push(' '),
+            more => out.extend(std::iter::repeat_n('\n', more - 1)),
+        }
+        breaks = 0;
+        out.push_str(line);
+    }
+    out
 }
 
 impl Operation {

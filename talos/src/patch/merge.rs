@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::go::mismatch;
 use super::{PatchError, Source};
-use crate::schema::{Field, Leaf, Merge, Patching, Schema, Type, is_zero};
+use crate::schema::{Field, Leaf, Merge, Patching, Schema, Type, Url, is_zero};
 use crate::yaml::{Entry, Kind, Mapping, Node, Value};
 
 pub(super) struct Merger<'a> {
@@ -82,6 +82,13 @@ impl<'a> Merger<'a> {
                 }
                 Ok(())
             }
+            Type::Leaf(Leaf::Url) => {
+                let parts = |node: &Node| node.as_text().map(str::to_owned);
+                if let (Some(before), Some(after)) = (parts(left), parts(&right)) {
+                    *left = Node::text(Url::over(&before, &after)).placed_as(&right);
+                }
+                Ok(())
+            }
             Type::Text | Type::Int(..) | Type::Choice(_) | Type::Leaf(_) => {
                 if zero == Zero::Overwrites || !is_zero(self.schema, &right, kind) {
                     *left = right;
@@ -113,6 +120,14 @@ impl<'a> Merger<'a> {
 
     fn field(&mut self, left: &mut Mapping, right: Node, field: &Field) -> Result<(), PatchError> {
         let Some(place) = left.value_mut(field.key) else {
+            let right = match &field.kind {
+                Type::List(inner, merge)
+                    if *merge != Merge::Append && right.as_sequence().is_some() =>
+                {
+                    self.among_themselves(right, inner, *merge)?
+                }
+                _ => right,
+            };
             left.push(Entry::new(field.key, right));
             return Ok(());
         };
@@ -177,6 +192,18 @@ impl<'a> Merger<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Items of a keyed list meet even where there was no list before: those of one key become one.
+    fn among_themselves(
+        &mut self,
+        items: Node,
+        inner: &Type,
+        merge: Merge,
+    ) -> Result<Node, PatchError> {
+        let mut all = Node::list([]).placed_as(&items);
+        self.list(&mut all, items, inner, merge)?;
+        Ok(all)
     }
 
     fn map(&mut self, left: &mut Node, right: Node, inner: &Type) -> Result<(), PatchError> {

@@ -249,7 +249,13 @@ impl Emitter {
     fn scalar(&mut self, scalar: &Scalar, indent: usize) {
         match scalar.kind {
             Kind::Text => {
-                let form = form(&scalar.text, self.style);
+                let form = match form(&scalar.text, self.style) {
+                    // The library that writes JSON as YAML is an older one, to which a tab is a special character.
+                    Form::Literal if self.layout == Layout::Json && scalar.text.contains('\t') => {
+                        Form::Double
+                    }
+                    form => form,
+                };
                 self.text(&scalar.text, form, indent);
             }
             Kind::Null => self.out.push_str("null"),

@@ -114,7 +114,8 @@ pub(crate) fn difference(op: Op, ours: &Answer, theirs: &Answer) -> Option<Strin
                 format!("\n  ours only: {ours}\n  theirs only: {theirs}")
             })
         }
-        (Ok(ours), Ok(theirs)) => first_difference(ours, theirs),
+        (Ok(ours), Ok(theirs)) => first_difference(ours, theirs)
+            .filter(|_| first_difference(ours, &without_stray(theirs)).is_some()),
         // Where the machinery panics, any clean error will do.
         (Err(_), Err(theirs)) if theirs.starts_with("panic: ") => None,
         (Err(ours), Err(theirs)) => match place_in_library_text(theirs) {
@@ -125,6 +126,12 @@ pub(crate) fn difference(op: Op, ours: &Answer, theirs: &Answer) -> Option<Strin
         (Ok(_), Err(theirs)) => Some(format!("accepted; theirs: {theirs:?}")),
         (Err(ours), Ok(_)) => Some(format!("refused: {ours}")),
     }
+}
+
+/// Without the empty document that the machinery appends where a patch deletes what is not there, a known defect.
+fn without_stray(text: &str) -> String {
+    let text = text.strip_prefix("{}\n---\n").unwrap_or(text);
+    text.replace("---\n{}\n", "")
 }
 
 /// The messages of a verdict, whatever the layout of several in one.
