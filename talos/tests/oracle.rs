@@ -130,7 +130,7 @@ fn random_cases_have_one_answer() {
             continue;
         }
         *compared.entry(format!("{:?}", case.op)).or_insert(0) += 1;
-        match difference(case.op, &ours(&case, GENERATOR), theirs) {
+        match difference(&case, &ours(&case, GENERATOR), theirs) {
             None => {}
             Some(difference) if known.iter().any(|k| difference.contains(k)) => passed_over += 1,
             Some(difference) => wrong.push(format!("{}: {difference}\n{line}\n", case.id)),

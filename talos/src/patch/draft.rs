@@ -9,7 +9,7 @@ use crate::config::{GenerateError, Input, MachineConfig, style};
 use crate::schema::{Schema, encode};
 use crate::secrets::Bundle;
 use crate::version::Generator;
-use crate::yaml::{Node, emit_documents, parse_documents};
+use crate::yaml::{Node, emit_documents, leading_documents, parse_documents, sort_keys};
 
 /// A config's documents in their normal form. It holds secrets: it has no `Debug`.
 #[derive(Clone)]
@@ -25,8 +25,15 @@ impl Draft {
     /// It is not YAML, or not a config of this generator.
     pub fn read(generator: Generator, config: &MachineConfig) -> Result<Self, PatchError> {
         let source_name = Source::Config;
-        let trees = parse_documents(config.expose())
-            .map_err(|error| PatchError::Syntax { source_name, error })?;
+        let text = config.expose();
+        let trees = match parse_documents(text) {
+            Ok(trees) => trees,
+            Err(error) => {
+                // Talos's tools read one document after the other: what is wrong before the broken one comes first.
+                Self::of_trees(generator, leading_documents(text))?;
+                return Err(PatchError::Syntax { source_name, error });
+            }
+        };
         if trees.is_empty() {
             return Err(PatchError::Document {
                 source_name,
@@ -63,11 +70,11 @@ impl Draft {
             documents: Vec::with_capacity(trees.len()),
         };
         for tree in trees {
-            let line = tree.line;
-            let document = Document::read(generator, tree, Source::Config)?;
-            if out.documents.iter().any(|d| d.id == document.id) {
-                return Err(document.id.duplicate(Source::Config, line));
+            let id = Identity::of(&tree);
+            if out.documents.iter().any(|d| d.id == id) {
+                return Err(id.duplicate(Source::Config, tree.line));
             }
+            let document = Document::read(generator, tree, Source::Config)?;
             out.documents.push(document);
             out.last_is_alone(Source::Config)?;
         }
@@ -99,9 +106,10 @@ impl Draft {
             .collect();
         for tree in &mut trees {
             json::apply(tree, operations, source)?;
+            sort_keys(tree);
             tree.line = 1;
         }
-        *self = Self::of_trees(self.generator, trees)?;
+        *self = Self::of_trees(self.generator, trees).map_err(|e| e.after(source))?;
         Ok(())
     }
 

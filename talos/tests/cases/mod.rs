@@ -25,7 +25,7 @@ pub(crate) struct Case {
     pub(crate) generate: Option<Generate>,
     config: Option<String>,
     #[serde(default)]
-    patches: Vec<String>,
+    pub(crate) patches: Vec<String>,
     via: Option<Via>,
     comments: Option<Comments>,
     mode: Option<Mode>,
@@ -294,7 +294,7 @@ impl Generate {
         let contract = Contract::parse_clamped(&self.contract, generator).map_err(|e| text(&e))?;
         let role = match self.role.as_str() {
             "controlplane" => Role::ControlPlane,
-            "worker" | "join" => Role::Worker,
+            "worker" | "join" | "" => Role::Worker,
             "init" => Role::Init,
             other => return Err(format!("invalid machine type: {other:?}")),
         };
