@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::scalar::{Kind, Scalar, resolve};
+use super::strict::{self, Inside, Watch};
 use super::{Entry, Mapping, Node, Value};
 
 /// Larger texts are refused before they are read. The API of a node takes 32 MiB; no config comes near this.
@@ -78,6 +79,8 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Vec<Node>, ParseError> {
 
 /// Every document, also those that hold nothing, by the parser that knows all of YAML.
 pub(super) fn whole(text: &str) -> Result<Vec<Node>, ParseError> {
+    strict::characters(text)?;
+    let mut watch = Watch::new(text);
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
     let mut documents = Vec::new();
@@ -87,6 +90,7 @@ pub(super) fn whole(text: &str) -> Result<Vec<Node>, ParseError> {
             error(at, e.info().to_owned())
         })?;
         let at = (span.start.line(), span.start.col() + 1);
+        watch.see(&event, &span, builder.place())?;
         match event {
             Event::DocumentStart(_) => builder = Builder::with_budget_of(&builder),
             Event::DocumentEnd => documents.extend(builder.root.take()),
@@ -115,11 +119,12 @@ pub(super) fn whole(text: &str) -> Result<Vec<Node>, ParseError> {
             Event::SequenceEnd | Event::MappingEnd => builder.close()?,
         }
     }
+    watch.end()?;
     Ok(documents)
 }
 
 /// Flow collections begin with a character of their own; block ones with their first element.
-fn is_flow(span: &Span) -> bool {
+pub(super) fn is_flow(span: &Span) -> bool {
     span.end.index() > span.start.index()
 }
 
@@ -134,7 +139,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&str>) -> Scalar {
     Scalar::raw(kind, text)
 }
 
-type At = (usize, usize);
+pub(super) type At = (usize, usize);
 
 enum Open {
     Sequence(Vec<Node>),
@@ -203,6 +208,19 @@ impl Builder {
 
     fn waits_for_key(&self) -> bool {
         matches!(self.stack.last(), Some(Frame { open: Open::Mapping(pairs), .. }) if pairs.key.is_none())
+    }
+
+    fn place(&self) -> strict::Place {
+        let block = self.stack.iter().rev().find(|frame| !frame.flow);
+        let in_flow = self.stack.last().is_some_and(|frame| frame.flow);
+        strict::Place {
+            indent: block.map_or(0, |frame| frame.at.1),
+            inside: match (in_flow, self.waits_for_key()) {
+                (false, _) => Inside::Block,
+                (true, false) => Inside::Flow,
+                (true, true) => Inside::FlowKey,
+            },
+        }
     }
 
     fn merge_key(&mut self, at: At) {
@@ -356,7 +374,7 @@ pub(super) fn duplicate(at: At, key: &str, first: usize) -> ParseError {
     )
 }
 
-fn error((line, column): At, reason: impl Into<String>) -> ParseError {
+pub(super) fn error((line, column): At, reason: impl Into<String>) -> ParseError {
     ParseError {
         line,
         column,
