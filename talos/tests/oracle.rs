@@ -125,8 +125,7 @@ fn random_cases_have_one_answer() {
             assert_eq!(case.op, Op::Schematic, "{} has no answer", case.id);
             continue;
         };
-        // The machinery copies no dates and no maps with keys that are no texts: it panics, and we go on.
-        if theirs.as_ref().is_err_and(|e| e.starts_with("panic: ")) {
+        if theirs.as_ref().is_err_and(|e| is_defect(e)) {
             continue;
         }
         *compared.entry(format!("{:?}", case.op)).or_insert(0) += 1;
@@ -152,6 +151,13 @@ fn random_cases_have_one_answer() {
         shown.display()
     );
     assert!(sum * 10 > count * 9, "{sum} of {count} compared");
+}
+
+/// Whether the machinery fails by a defect of its own, which is not to be copied. It copies no dates and no maps with
+/// keys that are no texts, and panics; a deletion in a document that is not there becomes a document by itself, which
+/// meets the next patch.
+fn is_defect(error: &str) -> bool {
+    error.starts_with("panic: ") || error.starts_with("merge type mismatch left *decoder.selector")
 }
 
 fn schematics(program: &Path, cases: &Path) -> String {

@@ -73,11 +73,16 @@ pub(crate) fn trees(input: &Input, bundle: &Bundle) -> Result<Vec<Node>, Generat
 /// # Errors
 /// What the machinery refuses too.
 pub fn generate_unchecked(input: &Input, bundle: &Bundle) -> Result<MachineConfig, GenerateError> {
+    written(input, trees_unchecked(input, bundle)?)
+}
+
+/// The documents of such a config before they are written.
+pub(crate) fn trees_unchecked(input: &Input, bundle: &Bundle) -> Result<Vec<Node>, GenerateError> {
     contract_is_known(input)?;
     if input.generator == Generator::V1_14 && input.kubernetes_version.is_empty() {
         return Err(GenerateError::NoKubernetesVersion);
     }
-    written(input, plan(input, bundle, Rigor::AsTheMachinery)?)
+    plan(input, bundle, Rigor::AsTheMachinery)
 }
 
 fn written(input: &Input, documents: Vec<Node>) -> Result<MachineConfig, GenerateError> {

@@ -17,7 +17,7 @@ pub use documents::{
 };
 pub use endpoint::{Endpoint, EndpointError};
 pub use generate::{GenerateError, generate, generate_unchecked};
-pub(crate) use generate::{style, trees};
+pub(crate) use generate::{style, trees, trees_unchecked};
 pub use input::{
     Cni, DiskSelector, Input, Install, InstallTarget, Registry, RegistryTls, Role, Scheduling,
     Toggle,

@@ -51,6 +51,20 @@ impl Draft {
     /// An input that no config can hold.
     pub fn generate(input: &Input, bundle: &Bundle) -> Result<Self, GenerateError> {
         let trees = crate::config::trees(input, bundle)?;
+        Ok(Self::of_generated(input, trees))
+    }
+
+    /// The same of whatever the machinery takes, as [`crate::config::generate_unchecked`] does. For comparing, not for
+    /// machines.
+    ///
+    /// # Errors
+    /// What the machinery refuses too.
+    pub fn generate_unchecked(input: &Input, bundle: &Bundle) -> Result<Self, GenerateError> {
+        let trees = crate::config::trees_unchecked(input, bundle)?;
+        Ok(Self::of_generated(input, trees))
+    }
+
+    fn of_generated(input: &Input, trees: Vec<Node>) -> Self {
         let schema = Schema::of(input.generator);
         let documents = trees.into_iter().filter_map(|root| {
             let id = Identity::of(&root);
@@ -58,10 +72,10 @@ impl Draft {
             let kind = crate::schema::Type::Structure(structure);
             Some(Document { id, kind, root })
         });
-        Ok(Self {
+        Self {
             generator: input.generator,
             documents: documents.collect(),
-        })
+        }
     }
 
     fn of_trees(generator: Generator, trees: Vec<Node>) -> Result<Self, PatchError> {
@@ -91,8 +105,7 @@ impl Draft {
             Patch::Strategic(steps) => steps.into_iter().try_for_each(|s| self.step(s, source)),
             Patch::Empty if self.documents.len() > 1 => Err(PatchError::Empty(source)),
             Patch::Json(_) if self.documents.len() != 1 => Err(PatchError::Json(source)),
-            Patch::Empty => self.operate(&[], source),
-            Patch::Json(operations) => self.operate(&operations, source),
+            patch @ (Patch::Empty | Patch::Json(_)) => self.operate(&patch.operations(), source),
         }
     }
 

@@ -36,6 +36,18 @@ pub enum PatchError {
         /// Why not; it names paths, never values.
         theirs: String,
     },
+    /// A character that Talos's tools cannot read in what a JSON 6902 patch leaves.
+    #[error(
+        "{source_name} is a JSON 6902 patch, after which Talos reads no U+{code:04X}, and one is in {path:?} then; take it out, or write the patch as a strategic merge patch"
+    )]
+    Unprintable {
+        /// Which text.
+        source_name: Source,
+        /// The keys down to the character.
+        path: String,
+        /// The character's number.
+        code: u32,
+    },
     /// A document that no kind of document can be.
     #[error("{source_name}, line {line}: {reason}")]
     Document {
@@ -180,7 +192,7 @@ impl PatchError {
     pub fn line(&self) -> Option<usize> {
         match self {
             Self::Syntax { error, .. } => Some(error.line),
-            Self::Empty(_) | Self::Json(_) => None,
+            Self::Empty(_) | Self::Json(_) | Self::Unprintable { .. } => None,
             Self::Faults { faults, .. } => faults.first().map(|f| f.line),
             Self::UnknownKind { line, .. }
             | Self::Document { line, .. }
@@ -200,6 +212,7 @@ impl PatchError {
             Self::Delete { column, .. } | Self::Mismatch { column, .. } => Some(*column),
             Self::Empty(_)
             | Self::Json(_)
+            | Self::Unprintable { .. }
             | Self::UnknownKind { .. }
             | Self::Document { .. }
             | Self::Operation { .. }
@@ -222,6 +235,9 @@ impl PatchError {
             Self::Syntax { error, .. } => format!("decode error: {error}"),
             Self::Empty(_) | Self::Json(_) => {
                 "JSON6902 patches are not supported for multi-document machine configuration".into()
+            }
+            Self::Unprintable { .. } => {
+                "failure converting talos machine config from json to yaml: yaml: control characters are not allowed".into()
             }
             Self::Operation { theirs, .. }
             | Self::Faults { theirs, .. }

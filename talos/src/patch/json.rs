@@ -75,21 +75,19 @@ pub(super) fn apply_to_text(
     let [tree] = trees.as_mut_slice() else {
         return Err(PatchError::Json(source));
     };
-    match Patch::read(generator, text, source)? {
-        Patch::Json(operations) => apply(tree, &operations, source)?,
-        Patch::Empty => apply(tree, &[], source)?,
-        Patch::Strategic(_) => {}
-    }
+    let operations = Patch::read(generator, text, source)?.operations();
+    apply(tree, &operations, source)?;
     Ok(MachineConfig::new(emit_json_layout(tree)))
 }
 
-/// Applies all operations in order.
+/// Applies all operations in order. The result is read again as JSON, by a library that takes fewer characters.
 pub(super) fn apply(
     tree: &mut Node,
     operations: &[Operation],
     source_name: Source,
 ) -> Result<(), PatchError> {
     through_json(tree, Breaks::Folded);
+    let odd = unprintable(tree);
     for (index, operation) in operations.iter().enumerate() {
         operation
             .apply(tree)
@@ -104,7 +102,43 @@ pub(super) fn apply(
     }
     // What came with the patch stands there as JSON escapes it.
     through_json(tree, Breaks::Kept);
-    Ok(())
+    match odd {
+        None => Ok(()),
+        Some((mut keys, character)) => {
+            keys.reverse();
+            Err(PatchError::Unprintable {
+                source_name,
+                path: keys.join("."),
+                code: u32::from(character),
+            })
+        }
+    }
+}
+
+/// The first character that JSON leaves as it is and YAML 1.1 does not take, and the keys up from it.
+fn unprintable(tree: &Node) -> Option<(Vec<String>, char)> {
+    let in_text = |text: &str| {
+        text.chars().find(
+            |c| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'),
+        )
+    };
+    let below = |key: &dyn ToString, node: &Node| {
+        unprintable(node).map(|(mut keys, character)| {
+            keys.push(key.to_string());
+            (keys, character)
+        })
+    };
+    match &tree.value {
+        Value::Scalar(scalar) => in_text(&scalar.text).map(|c| (Vec::new(), c)),
+        Value::Sequence(items) => {
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, item)| below(&index, item))
+        }
+        Value::Mapping(mapping) => mapping.iter().find_map(|e| match in_text(&e.key) {
+            Some(character) => Some((vec![e.key.clone()], character)),
+            None => below(&e.key, &e.value),
+        }),
+    }
 }
 
 /// Line breaks that JSON has in texts as they are.

@@ -120,13 +120,13 @@ impl<'a> Merger<'a> {
 
     fn field(&mut self, left: &mut Mapping, right: Node, field: &Field) -> Result<(), PatchError> {
         let Some(place) = left.value_mut(field.key) else {
-            let right = match &field.kind {
-                Type::List(inner, merge)
-                    if *merge != Merge::Append && right.as_sequence().is_some() =>
-                {
-                    self.among_themselves(right, inner, *merge)?
-                }
-                _ => right,
+            let right = if let Type::List(inner, merge) = &field.kind
+                && *merge != Merge::Append
+                && right.as_sequence().is_some()
+            {
+                self.among_themselves(right, inner, *merge)?
+            } else {
+                right
             };
             left.push(Entry::new(field.key, right));
             return Ok(());

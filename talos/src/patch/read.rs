@@ -21,6 +21,14 @@ pub(super) enum Step {
 }
 
 impl Patch {
+    /// What it does where it is a JSON patch.
+    pub(super) fn operations(self) -> Vec<Operation> {
+        match self {
+            Self::Json(operations) => operations,
+            Self::Empty | Self::Strategic(_) => Vec::new(),
+        }
+    }
+
     pub(super) fn read(
         generator: Generator,
         text: &str,

@@ -50,12 +50,16 @@ impl<'a> Decoder<'a> {
 
     /// Nothing where the value is null, or wrong.
     fn value(&mut self, node: Node, kind: &Type) -> Option<Node> {
-        if node.is_null() && *kind != Type::Any {
+        if node.is_null() {
             return None;
         }
         match kind {
             Type::Pointer(inner) => self.value(node, inner),
-            Type::Any => Some(self.free_form(node)),
+            Type::Any => {
+                let (line, column) = (node.line, node.column);
+                let mapping = Value::Mapping(self.mapping(node)?);
+                Some(self.free_form(Node::at_place(line, column, mapping)))
+            }
             Type::Text => self.text(node),
             Type::Int(low, high) => self.whole_number(&node, *low, *high),
             Type::Bool => {
@@ -182,8 +186,8 @@ impl<'a> Decoder<'a> {
         let mut out = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             if item.is_null() {
-                // A null is an item only where items stand behind pointers, or may be anything.
-                if matches!(inner, Type::Pointer(_) | Type::Any) {
+                // A null is an item only where items stand behind pointers.
+                if matches!(inner, Type::Pointer(_)) {
                     out.push(item);
                 }
             } else {

@@ -89,10 +89,10 @@ fn or_empty(text: &str, print: impl FnOnce(&str) -> Option<String>) -> Option<No
 
 fn duration(scalar: &Scalar) -> Option<i128> {
     match scalar.kind {
-        Kind::Int => integer(&scalar.text),
-        Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp | Kind::Text => {
-            parse_duration(&scalar.text)
-        }
+        // A number has no unit; nought needs none.
+        Kind::Int => integer(&scalar.text).filter(|n| *n == 0),
+        Kind::Text => parse_duration(&scalar.text),
+        Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp => None,
     }
 }
 

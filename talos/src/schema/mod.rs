@@ -101,7 +101,7 @@ pub(crate) enum Type {
     /// A whole number between two bounds.
     Int(i128, i128),
     Bool,
-    /// Free form.
+    /// A mapping of free form.
     Any,
     /// One of these texts; the first is the zero value.
     Choice(&'static [&'static str]),

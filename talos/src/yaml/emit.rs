@@ -260,13 +260,12 @@ impl Emitter {
     fn scalar(&mut self, scalar: &Scalar, indent: usize) {
         match scalar.kind {
             Kind::Text => {
-                let form = match form(&scalar.text, self.style) {
-                    // The library that writes JSON as YAML is an older one, to which a tab is a special character.
-                    Form::Literal if self.layout == Layout::Json && scalar.text.contains('\t') => {
-                        Form::Double
-                    }
-                    form => form,
-                };
+                let mut form = form(&scalar.text, self.style);
+                // The library that writes JSON as YAML is an older one, to which a tab is a special character.
+                let older = self.layout == Layout::Json && scalar.text.contains('\t');
+                if form == Form::Literal && older {
+                    form = Form::Double;
+                }
                 self.text(&scalar.text, form, indent);
             }
             Kind::Null => self.out.push_str("null"),

@@ -10,6 +10,7 @@ mod natural;
 mod parse;
 mod plain;
 mod scalar;
+mod strict;
 mod typed;
 
 pub use emit::{Style, emit, emit_documents};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::scalar::{Kind, Scalar, resolve};
+use super::strict::{self, Inside, Watch};
 use super::{Entry, Mapping, Node, Value};
 
 /// Larger texts are refused before they are read. The API of a node takes 32 MiB; no config comes near this.
@@ -95,6 +96,8 @@ pub(super) fn whole(text: &str) -> Result<Vec<Node>, ParseError> {
 }
 
 fn read(text: &str, documents: &mut Vec<Node>) -> Result<(), ParseError> {
+    strict::characters(text)?;
+    let mut watch = Watch::new(text);
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(next) = parser.next_event() {
@@ -103,6 +106,7 @@ fn read(text: &str, documents: &mut Vec<Node>) -> Result<(), ParseError> {
             error(at, e.info().to_owned())
         })?;
         let at = (span.start.line(), span.start.col() + 1);
+        watch.see(&event, &span, builder.place())?;
         match event {
             Event::DocumentStart(_) => builder = Builder::with_budget_of(&builder),
             Event::DocumentEnd => documents.extend(builder.root.take()),
@@ -131,11 +135,12 @@ fn read(text: &str, documents: &mut Vec<Node>) -> Result<(), ParseError> {
             Event::SequenceEnd | Event::MappingEnd => builder.close()?,
         }
     }
+    watch.end()?;
     Ok(())
 }
 
 /// Flow collections begin with a character of their own; block ones with their first element.
-fn is_flow(span: &Span) -> bool {
+pub(super) fn is_flow(span: &Span) -> bool {
     span.end.index() > span.start.index()
 }
 
@@ -150,7 +155,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&str>) -> Scalar {
     Scalar::raw(kind, text)
 }
 
-type At = (usize, usize);
+pub(super) type At = (usize, usize);
 
 enum Open {
     Sequence(Vec<Node>),
@@ -219,6 +224,19 @@ impl Builder {
 
     fn waits_for_key(&self) -> bool {
         matches!(self.stack.last(), Some(Frame { open: Open::Mapping(pairs), .. }) if pairs.key.is_none())
+    }
+
+    fn place(&self) -> strict::Place {
+        let block = self.stack.iter().rev().find(|frame| !frame.flow);
+        let in_flow = self.stack.last().is_some_and(|frame| frame.flow);
+        strict::Place {
+            indent: block.map_or(0, |frame| frame.at.1),
+            inside: match (in_flow, self.waits_for_key()) {
+                (false, _) => Inside::Block,
+                (true, false) => Inside::Flow,
+                (true, true) => Inside::FlowKey,
+            },
+        }
     }
 
     fn merge_key(&mut self, at: At) {
@@ -372,7 +390,7 @@ pub(super) fn duplicate(at: At, key: &str, first: usize) -> ParseError {
     )
 }
 
-fn error((line, column): At, reason: impl Into<String>) -> ParseError {
+pub(super) fn error((line, column): At, reason: impl Into<String>) -> ParseError {
     ParseError {
         line,
         column,

@@ -53,7 +53,9 @@ fn is_usual(text: &str) -> bool {
     // No early exit: the compiler looks at 16 bytes at a time then, which is 10 µs less for a secrets file.
     let odd = |b: u8| (b < 0x20) & (b != b'\n') & (b != b'\t') | (b == 0x7f);
     let found = text.bytes().fold(false, |found, b| found | odd(b));
-    let separators = ['\u{85}', '\u{feff}', '\u{2028}', '\u{2029}'];
+    let separators = [
+        '\u{85}', '\u{feff}', '\u{2028}', '\u{2029}', '\u{fffe}', '\u{ffff}',
+    ];
     !found && (text.is_ascii() || !text.contains(separators))
 }
 
@@ -493,7 +495,8 @@ impl<'a> Reader<'a> {
             _ => {
                 let end = self.flow_plain_end(at);
                 let text = self.text[at..end].trim_end_matches(' ');
-                if !is_plain(text) || text == "<<" || text.len() > KEY_MAX {
+                let unusual = text == "<<" || text.starts_with(':') || text.len() > KEY_MAX;
+                if !is_plain(text) || unusual {
                     return None;
                 }
                 (text.to_owned(), end)
@@ -533,7 +536,8 @@ impl<'a> Reader<'a> {
             _ => {
                 let end = self.flow_plain_end(at);
                 let text = self.text[at..end].trim_end_matches(' ');
-                if !is_plain(text) || self.byte(end) == b':' {
+                // A colon at the start has a meaning of its own in flow mappings.
+                if !is_plain(text) || text.starts_with(':') || self.byte(end) == b':' {
                     return None;
                 }
                 self.at = end;

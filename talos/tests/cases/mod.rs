@@ -8,9 +8,8 @@ use std::net::Ipv6Addr;
 use serde::Deserialize;
 use talos::config::{
     Cni, Endpoint, Input, InstallTarget, MachineConfig, RegistryTls, Role, Scheduling, Toggle,
-    generate_unchecked,
 };
-use talos::patch::{Draft, PatchError, apply, apply_to_text, check_config, check_patch};
+use talos::patch::{Draft, PatchError, apply_to_text, check_patch};
 use talos::schematic::Schematic;
 use talos::secrets::{Bundle, ClientCertificate, StoredBundle, Talosconfig};
 use talos::validate::{self, Locality, Rules, Strictness};
@@ -119,6 +118,12 @@ struct Options {
     cni_url: String,
 }
 
+/// What the patches meet. The machinery patches what it generated without writing it before.
+enum Source {
+    Typed(Draft),
+    Text(MachineConfig),
+}
+
 /// Bytes, or the text of an error.
 pub(crate) type Answer = Result<String, String>;
 
@@ -166,15 +171,6 @@ impl Case {
         }
     }
 
-    /// Bytes are read after the patches, a typed config before them.
-    fn check_source(&self, generator: Generator, source: &MachineConfig) -> Result<(), String> {
-        match self.via {
-            Some(Via::Bytes) => Ok(()),
-            None if self.generate.is_some() => Ok(()),
-            None => check_config(generator, source).map_err(|e| e.machinery_text()),
-        }
-    }
-
     /// Talos's tools read all patches before they apply the first one; so that is the order of errors here.
     fn check_patches(&self, generator: Generator) -> Result<(), String> {
         for patch in &self.patches {
@@ -191,21 +187,22 @@ impl Case {
         if self.comments.is_some() {
             return Err("this crate writes configs without comments only".to_owned());
         }
-        let theirs = |e: PatchError| e.machinery_text();
-        let source = self.source(generator, bundles)?;
-        self.check_source(generator, &source)?;
-        self.check_patches(generator)?;
-        match self.via {
-            Some(Via::Bytes) => apply_to_text(generator, &source, &self.patches).map_err(theirs),
-            None if self.generate.is_some() && self.patches.is_empty() => Ok(source),
-            None => apply(generator, &source, &self.patches).map_err(theirs),
+        if self.via.is_none() {
+            return Ok(self.draft(generator, bundles)?.write());
         }
+        // Bytes are read after the patches, a typed config before them.
+        let source = match self.source(generator, bundles)? {
+            Source::Typed(draft) => draft.write(),
+            Source::Text(text) => text,
+        };
+        self.check_patches(generator)?;
+        apply_to_text(generator, &source, &self.patches).map_err(|e| e.machinery_text())
     }
 
-    fn source(&self, generator: Generator, bundles: Bundles<'_>) -> Result<MachineConfig, String> {
+    fn source(&self, generator: Generator, bundles: Bundles<'_>) -> Result<Source, String> {
         match (&self.generate, &self.config) {
-            (Some(from), None) => from.config(generator, bundles),
-            (None, Some(text)) => Ok(MachineConfig::new(text)),
+            (Some(from), None) => from.draft(generator, bundles).map(Source::Typed),
+            (None, Some(text)) => Ok(Source::Text(MachineConfig::new(text))),
             (None, None) | (Some(_), Some(_)) => {
                 Err("a case has either generate or config".to_owned())
             }
@@ -234,8 +231,10 @@ impl Case {
     /// The typed config with the patches applied.
     fn draft(&self, generator: Generator, bundles: Bundles<'_>) -> Result<Draft, String> {
         let theirs = |e: PatchError| e.machinery_text();
-        let source = self.source(generator, bundles)?;
-        let mut draft = Draft::read(generator, &source).map_err(theirs)?;
+        let mut draft = match self.source(generator, bundles)? {
+            Source::Typed(draft) => draft,
+            Source::Text(text) => Draft::read(generator, &text).map_err(theirs)?,
+        };
         self.check_patches(generator)?;
         for (index, patch) in self.patches.iter().enumerate() {
             draft.patch(index, patch).map_err(theirs)?;
@@ -286,7 +285,7 @@ fn tag(version: &str) -> Answer {
 }
 
 impl Generate {
-    fn config(&self, generator: Generator, bundles: Bundles<'_>) -> Result<MachineConfig, String> {
+    fn draft(&self, generator: Generator, bundles: Bundles<'_>) -> Result<Draft, String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
         if !self.contract.is_empty() {
             tag(&self.contract)?;
@@ -307,7 +306,7 @@ impl Generate {
         }
         self.options.set(&mut input);
         let bundle = Bundle::from_secrets_yaml(&bundles(&self.bundle)?).map_err(|e| text(&e))?;
-        generate_unchecked(&input, &bundle).map_err(|e| text(&e))
+        Draft::generate_unchecked(&input, &bundle).map_err(|e| text(&e))
     }
 }
 
