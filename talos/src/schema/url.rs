@@ -58,10 +58,15 @@ impl<'a> Url<'a> {
         };
         let [scheme, authority, path, query, fragment] = [0, 1, 2, 3, 4].map(pick);
         let mut out = String::new();
+        // A path without a slash, as a text without a scheme is one, gets it behind a host.
+        let slash = match authority.is_empty() || path.starts_with('/') {
+            true => "",
+            false => "/",
+        };
         for (before, part, after) in [
             ("", scheme, ":"),
             ("//", authority, ""),
-            ("", path, ""),
+            (slash, path, ""),
             ("?", query, ""),
             ("#", fragment, ""),
         ] {
