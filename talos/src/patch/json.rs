@@ -19,10 +19,17 @@ pub(super) struct Operation {
 }
 
 const ABSENT: &str = "missing value";
+/// The origin of values whose text is kept as the patch spells it, until the patch has been applied.
+const ESCAPED: u32 = u32::MAX;
 
 /// Reads the operations of a patch that is a list.
-pub(super) fn operations(root: &Node, source_name: Source) -> Result<Vec<Operation>, PatchError> {
+pub(super) fn operations(
+    root: &Node,
+    text: &str,
+    source_name: Source,
+) -> Result<Vec<Operation>, PatchError> {
     let items = root.as_sequence().unwrap_or_default();
+    let escapes = keeps_escapes(text);
     let read = items.iter().enumerate().map(|(operation, item)| {
         let mapping = item.as_mapping().ok_or_else(|| PatchError::Operation {
             source_name,
@@ -40,7 +47,16 @@ pub(super) fn operations(root: &Node, source_name: Source) -> Result<Vec<Operati
             kind: text("op"),
             path: text("path"),
             from: text("from"),
-            value: mapping.value("value").filter(|v| !v.is_null()).cloned(),
+            value: mapping
+                .value("value")
+                .filter(|v| !v.is_null())
+                .map(|value| {
+                    let mut value = value.clone();
+                    if escapes {
+                        value.stamp(ESCAPED);
+                    }
+                    value
+                }),
         })
     });
     read.collect()
@@ -96,7 +112,10 @@ pub(super) fn apply(
             })?;
     }
     match unprintable(tree) {
-        None => Ok(()),
+        None => {
+            forget_escapes(tree);
+            Ok(())
+        }
         Some((mut keys, character)) => {
             keys.reverse();
             Err(PatchError::Unprintable {
@@ -110,11 +129,10 @@ pub(super) fn apply(
 
 /// The first character that JSON leaves as it is and YAML 1.1 does not take, and the keys up from it.
 fn unprintable(tree: &Node) -> Option<(Vec<String>, char)> {
-    let in_text = |text: &str| {
-        text.chars().find(
-            |c| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'),
-        )
-    };
+    if tree.origin == ESCAPED {
+        return None;
+    }
+    let in_text = |text: &str| text.chars().find(|c| is_unprintable(*c));
     let below = |key: &dyn ToString, node: &Node| {
         unprintable(node).map(|(mut keys, character)| {
             keys.push(key.to_string());
@@ -131,6 +149,53 @@ fn unprintable(tree: &Node) -> Option<(Vec<String>, char)> {
             Some(character) => Some((vec![e.key.clone()], character)),
             None => below(&e.key, &e.value),
         }),
+    }
+}
+
+fn is_unprintable(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// Whether the values of a patch reach the result as they are spelled, and all with escapes where these are needed:
+/// those of a patch in JSON do, those of one in YAML are written anew.
+fn keeps_escapes(text: &str) -> bool {
+    text.contains("\\u") && !text.contains(is_unprintable) && is_written_as_json(text)
+}
+
+/// Whether a text that is YAML is JSON, too: no text of it stands without double quotes.
+fn is_written_as_json(text: &str) -> bool {
+    let mut bare = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '"' {
+            bare.push(c);
+            continue;
+        }
+        loop {
+            match rest.next() {
+                None => return false,
+                Some('"') => break,
+                Some('\\') => drop(rest.next()),
+                Some(_) => {}
+            }
+        }
+    }
+    let mut words = bare.split(|c: char| c.is_ascii_whitespace() || "[]{}:,".contains(c));
+    words.all(|w| matches!(w, "" | "true" | "false" | "null") || w.parse::<f64>().is_ok())
+}
+
+fn forget_escapes(tree: &mut Node) {
+    if tree.origin == ESCAPED {
+        tree.origin = 0;
+    }
+    match &mut tree.value {
+        Value::Scalar(_) => {}
+        Value::Sequence(items) => items.iter_mut().for_each(forget_escapes),
+        Value::Mapping(mapping) => {
+            for entry in mapping.iter_mut() {
+                forget_escapes(&mut entry.value);
+            }
+        }
     }
 }
 
