@@ -100,10 +100,11 @@ impl Contract {
     }
 
     /// As [`Self::parse`] for the machinery's own inputs: an empty text, or a version that is newer than the
-    /// generator, means the generator's newest contract.
+    /// generator, means the generator's newest contract; older layouts than [`crate::config::generate`] writes are
+    /// taken, too, all before 1.0 as 1.0.
     ///
     /// # Errors
-    /// Not a version, or one that is too old.
+    /// Not a version.
     pub fn parse_clamped(version: &str, generator: Generator) -> Result<Self, VersionError> {
         if version.is_empty() {
             return Ok(generator.newest());
@@ -111,8 +112,14 @@ impl Contract {
         let bad = || VersionError::Syntax(version.to_owned());
         match leading_numbers(version).ok_or_else(bad)? {
             numbers if numbers > (1, generator.newest().minor) => Ok(generator.newest()),
-            _ => Self::parse(version, generator),
+            (0, _) => Ok(Self { minor: 0 }),
+            (_, minor) => Ok(Self { minor }),
         }
+    }
+
+    /// Whether its layout is one that machines get here, and not one for comparing only.
+    pub(crate) const fn is_offered(self) -> bool {
+        self.minor >= OLDEST_MINOR
     }
 
     /// What the machinery makes of a version as a contract: `v1.13` of `1.13.9`, however old or new.
@@ -281,7 +288,9 @@ mod tests {
         assert_eq!(clamped(""), Ok("v1.13".to_owned()));
         assert_eq!(clamped("v2.0"), Ok("v1.13".to_owned()));
         assert_eq!(clamped("1.6.4"), Ok("v1.6".to_owned()));
-        assert!(clamped("v1.5").is_err() && clamped("latest").is_err());
+        assert_eq!(clamped("v1.5.1"), Ok("v1.5".to_owned()));
+        assert_eq!(clamped("v0.14"), Ok("v1.0".to_owned()));
+        assert!(clamped("latest").is_err());
         assert_eq!(Contract::tag("0.14.2"), Ok("v0.14".to_owned()));
         assert!(Contract::tag("v1.6-x").is_err());
     }

@@ -143,6 +143,12 @@ fn contract_is_known(input: &Input) -> Result<(), GenerateError> {
 
 fn checked(input: &Input) -> Result<(), GenerateError> {
     contract_is_known(input)?;
+    if !input.contract.is_offered() {
+        return Err(GenerateError::Contract {
+            generator: input.generator,
+            contract: input.contract,
+        });
+    }
     if input.cluster_name.is_empty() {
         return Err(GenerateError::ClusterName);
     }
@@ -254,8 +260,12 @@ impl Plan<'_> {
 
     fn kubelet(&self) -> Node {
         let mut out = self.image(KUBELET);
-        out.push(("defaultRuntimeSeccompProfileEnabled", Node::boolean(true)));
-        out.push(("disableManifestsDirectory", Node::boolean(true)));
+        if self.since_1(2) {
+            out.push(("defaultRuntimeSeccompProfileEnabled", Node::boolean(true)));
+        }
+        if self.since_1(3) {
+            out.push(("disableManifestsDirectory", Node::boolean(true)));
+        }
         Node::map(out)
     }
 
@@ -302,10 +312,16 @@ impl Plan<'_> {
         let mut out: Entries = Vec::new();
         if !self.since_1(12) {
             out.push(("rbac", Node::boolean(true)));
-            out.push(("stableHostname", Node::boolean(true)));
-            out.push(("apidCheckExtKeyUsage", Node::boolean(true)));
+            if self.since_1(2) {
+                out.push(("stableHostname", Node::boolean(true)));
+            }
+            if self.since_1(3) {
+                out.push(("apidCheckExtKeyUsage", Node::boolean(true)));
+            }
         }
-        out.push(("diskQuotaSupport", Node::boolean(true)));
+        if self.since_1(5) {
+            out.push(("diskQuotaSupport", Node::boolean(true)));
+        }
         if let Some(port) = self.input.kube_prism_port {
             let prism = [
                 ("enabled", Node::boolean(true)),
@@ -357,7 +373,11 @@ impl Plan<'_> {
         if self.is_control_plane() {
             out.push(etcd());
             if self.input.scheduling == Scheduling::ControlPlanesToo {
-                out.push(("allowSchedulingOnControlPlanes", Node::boolean(true)));
+                let key = match self.since_1(2) {
+                    true => "allowSchedulingOnControlPlanes",
+                    false => "allowSchedulingOnMasters",
+                };
+                out.push((key, Node::boolean(true)));
             }
         }
         Node::map(out)
@@ -376,9 +396,12 @@ impl Plan<'_> {
     fn control_plane(&self) -> Entries {
         let bundle = self.bundle;
         let encryption = match &bundle.etcd_encryption {
+            EtcdEncryption::Secretbox(_) if !self.since_1(3) => None,
             EtcdEncryption::Secretbox(key) => Some(("secretboxEncryptionSecret", secret(key))),
             // The machinery forgets the key of a cluster of old: its secrets could not be read any more.
-            EtcdEncryption::AesCbc(_) if self.rigor == Rigor::AsTheMachinery => None,
+            EtcdEncryption::AesCbc(_) if self.rigor == Rigor::AsTheMachinery && self.since_1(3) => {
+                None
+            }
             EtcdEncryption::AesCbc(key) => Some(("aescbcEncryptionSecret", secret(key))),
         };
         let service_account = Node::text(STANDARD.encode(bundle.service_account.expose()));
@@ -429,8 +452,12 @@ impl Plan<'_> {
         if !self.since_1(12) {
             out.push(("disablePodSecurityPolicy", Node::boolean(true)));
         }
-        out.push(("admissionControl", Node::list([Node::map(pod_security())])));
-        out.push(("auditPolicy", audit_policy()));
+        if self.since_1(1) {
+            out.push(("admissionControl", Node::list([Node::map(pod_security())])));
+        }
+        if self.since_1(3) {
+            out.push(("auditPolicy", audit_policy()));
+        }
         Node::map(out)
     }
 
@@ -444,7 +471,8 @@ impl Plan<'_> {
     }
 
     fn discovery(&self) -> Node {
-        let kubernetes = Node::map([("disabled", Node::boolean(true))]);
+        let disabled = Some(("disabled", Node::boolean(true)));
+        let kubernetes = Node::map(disabled.filter(|_| self.since_1(2)));
         let service = Node::map::<&str>([]);
         let registries = Node::map([("kubernetes", kubernetes), ("service", service)]);
         Node::map([

@@ -89,7 +89,7 @@ impl Input {
             sysctls: BTreeMap::new(),
             scheduling: Scheduling::WorkersOnly,
             debug: Toggle::Disabled,
-            kube_prism_port: Some(KUBE_PRISM_PORT),
+            kube_prism_port: contract.since_1(6).then_some(KUBE_PRISM_PORT),
             host_dns_forward: Toggle::Disabled,
             local_api_server_port: None,
         }

@@ -11,10 +11,20 @@ use crate::yaml::Node;
 impl Plan<'_> {
     /// Up to contract 1.11, registries stand in the machine section.
     pub(super) fn registries_in_machine(&self) -> Option<Node> {
-        if self.since_1(12) || self.input.registries.is_empty() {
+        if self.since_1(12) {
             return None;
         }
         let mut mirrors = Vec::new();
+        // Kubernetes' images moved when this contract was the newest.
+        let moved = "k8s.gcr.io";
+        let mirrored = |r: &Registry| r.endpoints.is_some();
+        if self.since_1(2)
+            && !self.since_1(3)
+            && !self.input.registries.get(moved).is_some_and(mirrored)
+        {
+            let both = Node::texts(["https://registry.k8s.io", "https://k8s.gcr.io"]);
+            mirrors.push((moved, Node::map([("endpoints", both)])));
+        }
         let mut configs = Vec::new();
         for (host, registry) in &self.input.registries {
             if let Some(endpoints) = &registry.endpoints {
@@ -26,6 +36,9 @@ impl Plan<'_> {
                 let config = Node::map([("tls", Node::map(tls))]);
                 configs.push((host.as_str(), config));
             }
+        }
+        if self.input.registries.is_empty() && mirrors.is_empty() {
+            return None;
         }
         let parts = [("mirrors", mirrors), ("config", configs)];
         let filled = parts.into_iter().filter(|(_, entries)| !entries.is_empty());

@@ -22,10 +22,17 @@ pub(super) struct Operation {
 const NEXT_LINE: char = '\u{85}';
 
 const ABSENT: &str = "missing value";
+/// The origin of values whose text is kept as the patch spells it, until the patch has been applied.
+const ESCAPED: u32 = u32::MAX;
 
 /// Reads the operations of a patch that is a list.
-pub(super) fn operations(root: &Node, source_name: Source) -> Result<Vec<Operation>, PatchError> {
+pub(super) fn operations(
+    root: &Node,
+    text: &str,
+    source_name: Source,
+) -> Result<Vec<Operation>, PatchError> {
     let items = root.as_sequence().unwrap_or_default();
+    let escapes = keeps_escapes(text);
     let read = items.iter().enumerate().map(|(operation, item)| {
         let mapping = item.as_mapping().ok_or_else(|| PatchError::Operation {
             source_name,
@@ -43,7 +50,16 @@ pub(super) fn operations(root: &Node, source_name: Source) -> Result<Vec<Operati
             kind: text("op"),
             path: text("path"),
             from: text("from"),
-            value: mapping.value("value").filter(|v| !v.is_null()).cloned(),
+            value: mapping
+                .value("value")
+                .filter(|v| !v.is_null())
+                .map(|value| {
+                    let mut value = value.clone();
+                    if escapes {
+                        value.stamp(ESCAPED);
+                    }
+                    value
+                }),
         })
     });
     read.collect()
@@ -86,8 +102,6 @@ pub(super) fn apply(
     operations: &[Operation],
     source_name: Source,
 ) -> Result<(), PatchError> {
-    through_json(tree, Breaks::Folded);
-    let odd = unprintable(tree);
     for (index, operation) in operations.iter().enumerate() {
         operation
             .apply(tree)
@@ -100,10 +114,11 @@ pub(super) fn apply(
                 ),
             })?;
     }
-    // What came with the patch stands there as JSON escapes it.
-    through_json(tree, Breaks::Kept);
-    match odd {
-        None => Ok(()),
+    match unprintable(tree) {
+        None => {
+            through_json(tree);
+            Ok(())
+        }
         Some((mut keys, character)) => {
             keys.reverse();
             Err(PatchError::Unprintable {
@@ -117,11 +132,10 @@ pub(super) fn apply(
 
 /// The first character that JSON leaves as it is and YAML 1.1 does not take, and the keys up from it.
 fn unprintable(tree: &Node) -> Option<(Vec<String>, char)> {
-    let in_text = |text: &str| {
-        text.chars().find(
-            |c| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'),
-        )
-    };
+    if tree.origin == ESCAPED {
+        return None;
+    }
+    let in_text = |text: &str| text.chars().find(|c| is_unprintable(*c));
     let below = |key: &dyn ToString, node: &Node| {
         unprintable(node).map(|(mut keys, character)| {
             keys.push(key.to_string());
@@ -141,33 +155,63 @@ fn unprintable(tree: &Node) -> Option<(Vec<String>, char)> {
     }
 }
 
-/// Line breaks that JSON has in texts as they are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Breaks {
-    Folded,
-    Kept,
+fn is_unprintable(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// What the way through JSON and back leaves of scalars: numbers are decimal, and the one line break that JSON has in
-/// texts as it is (U+0085) is folded as YAML folds lines.
-fn through_json(node: &mut Node, breaks: Breaks) {
-    match &mut node.value {
-        Value::Sequence(items) => items.iter_mut().for_each(|i| through_json(i, breaks)),
-        Value::Mapping(mapping) => {
-            mapping
-                .iter_mut()
-                .for_each(|e| through_json(&mut e.value, breaks));
+/// Whether the values of a patch reach the result as they are spelled, and all with escapes where these are needed:
+/// those of a patch in JSON do, those of one in YAML are written anew.
+fn keeps_escapes(text: &str) -> bool {
+    text.contains("\\u") && !text.contains(is_unprintable) && is_written_as_json(text)
+}
+
+/// Whether a text that is YAML is JSON, too: no text of it stands without double quotes.
+fn is_written_as_json(text: &str) -> bool {
+    let mut bare = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '"' {
+            bare.push(c);
+            continue;
         }
+        loop {
+            match rest.next() {
+                None => return false,
+                Some('"') => break,
+                Some('\\') => drop(rest.next()),
+                Some(_) => {}
+            }
+        }
+    }
+    let mut words = bare.split(|c: char| c.is_ascii_whitespace() || "[]{}:,".contains(c));
+    words.all(|w| matches!(w, "" | "true" | "false" | "null") || w.parse::<f64>().is_ok())
+}
+
+/// What the way through JSON and back leaves of scalars: numbers are decimal, old words for true and false are these, and
+/// the one line break that JSON has in texts as it is (U+0085) is folded as YAML folds lines.
+fn through_json(node: &mut Node) {
+    let escaped = node.origin == ESCAPED;
+    if escaped {
+        node.origin = 0;
+    }
+    match &mut node.value {
+        Value::Sequence(items) => items.iter_mut().for_each(through_json),
+        Value::Mapping(mapping) => mapping.iter_mut().for_each(|e| through_json(&mut e.value)),
         Value::Scalar(scalar) => match scalar.kind {
             Kind::Int => {
                 if let Some(number) = integer(&scalar.text) {
                     scalar.text = number.to_string();
                 }
             }
-            Kind::Text if breaks == Breaks::Folded && scalar.text.contains(NEXT_LINE) => {
+            Kind::Bool => match scalar.text.to_ascii_lowercase().as_str() {
+                "y" | "yes" | "on" => scalar.text = "true".to_owned(),
+                "n" | "no" | "off" => scalar.text = "false".to_owned(),
+                _ => {}
+            },
+            Kind::Text if !escaped && scalar.text.contains(NEXT_LINE) => {
                 scalar.text = folded(&scalar.text);
             }
-            Kind::Text | Kind::Null | Kind::Bool | Kind::Float | Kind::Timestamp => {}
+            Kind::Text | Kind::Null | Kind::Float | Kind::Timestamp => {}
         },
     }
 }

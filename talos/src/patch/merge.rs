@@ -121,7 +121,7 @@ impl<'a> Merger<'a> {
     fn field(&mut self, left: &mut Mapping, right: Node, field: &Field) -> Result<(), PatchError> {
         let Some(place) = left.value_mut(field.key) else {
             let right = if let Type::List(inner, merge) = &field.kind
-                && *merge != Merge::Append
+                && matches!(merge, Merge::ByKey(_) | Merge::Interfaces)
                 && right.as_sequence().is_some()
             {
                 self.among_themselves(right, inner, *merge)?
@@ -179,8 +179,18 @@ impl<'a> Merger<'a> {
         let (Value::Sequence(left), Value::Sequence(right)) = (&mut left.value, right.value) else {
             return Ok(());
         };
+        let before = left.len();
         for (index, item) in right.into_iter().enumerate() {
-            let same = left.iter_mut().find(|l| is_same(l, &item, merge));
+            let same = match merge {
+                // Only what was there is replaced, of several the last.
+                Merge::ReplaceByKey(_) => {
+                    let mut there = left[..before].iter_mut().rev();
+                    there.find(|l| is_same(l, &item, merge))
+                }
+                Merge::Append | Merge::ByKey(_) | Merge::Interfaces => {
+                    left.iter_mut().find(|l| is_same(l, &item, merge))
+                }
+            };
             match (same, merge) {
                 (None, _) | (Some(_), Merge::Append) => left.push(item),
                 (Some(place), Merge::ReplaceByKey(_)) => *place = item,
@@ -330,15 +340,17 @@ fn put(left: &mut Node, key: &str, value: Node) {
 
 /// Whether an item of a keyed list is the one that a patch's item means.
 fn is_same(left: &Node, right: &Node, merge: Merge) -> bool {
-    let equal = |key: &str| {
-        let value = right.text_at(&[key]).filter(|v| !v.is_empty());
-        value.is_some() && left.text_at(&[key]) == value
+    // No key is the same as an empty one.
+    let key_of = |node: &Node, key: &str| match node.text_at(&[key]) {
+        None | Some("0") => String::new(),
+        Some(text) => text.to_owned(),
     };
+    let equal = |key: &str| key_of(left, key) == key_of(right, key);
     match merge {
         Merge::Append => false,
         Merge::ByKey(key) | Merge::ReplaceByKey(key) => equal(key),
         Merge::Interfaces => {
-            equal("interface")
+            (equal("interface") && !key_of(right, "interface").is_empty())
                 || right.at(&["deviceSelector"]).is_some_and(|selector| {
                     // Talos compares the pointer of this field, which is never equal.
                     selector.at(&["physical"]).is_none()

@@ -45,7 +45,7 @@ impl Patch {
         if let [root] = trees.as_slice()
             && root.as_sequence().is_some()
         {
-            return json::operations(root, source_name).map(Self::Json);
+            return json::operations(root, text, source_name).map(Self::Json);
         }
         if trees.is_empty() {
             return Ok(Self::Empty);
