@@ -341,9 +341,9 @@ fn put(left: &mut Node, key: &str, value: Node) {
 /// Whether an item of a keyed list is the one that a patch's item means.
 fn is_same(left: &Node, right: &Node, merge: Merge) -> bool {
     // No key is the same as an empty one.
-    let key_of = |node: &Node, key: &str| match node.text_at(&[key]) {
-        None | Some("0") => String::new(),
-        Some(text) => text.to_owned(),
+    let key_of = |node: &Node, key: &str| match node.at(&[key]).and_then(Node::as_scalar) {
+        Some(scalar) if scalar.kind != Kind::Int || scalar.text != "0" => scalar.text.clone(),
+        Some(_) | None => String::new(),
     };
     let equal = |key: &str| key_of(left, key) == key_of(right, key);
     match merge {

@@ -124,7 +124,7 @@ impl Random {
         let usual = self.chance(97);
         let endpoints = if usual { 6 } else { ENDPOINTS.len() };
         json!({
-            "contract": if self.chance(98) { contract.to_owned() } else { self.version() },
+            "contract": if self.chance(98) { contract.to_owned() } else { self.contract() },
             "role": if self.chance(99) { *self.one_of(&roles) } else { *self.one_of(&["join", "boss", ""]) },
             "bundle": if self.chance(90) { bundle } else { self.one_of(&CONTRACTS).2 },
             "cluster": if self.chance(80) { "demo".to_owned() } else { self.text() },

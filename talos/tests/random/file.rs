@@ -134,6 +134,15 @@ impl Random {
         self.written(&Json::Object(out))
     }
 
+    /// A contract that has a layout here, or is none for anybody: those before 1.6 are not offered.
+    pub(super) fn contract(&mut self) -> String {
+        let version = self.version();
+        match version.strip_prefix('v').and_then(|v| v.split_once('.')) {
+            Some(("0", _) | ("1", "0" | "1" | "2" | "3" | "4" | "5")) => "v1.6".to_owned(),
+            Some(_) | None => version,
+        }
+    }
+
     pub(super) fn version(&mut self) -> String {
         let all = [
             "1.6",
