@@ -108,7 +108,17 @@ impl<'a> Watch<'a> {
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd
+            | Event::Alias(_)
+            | Event::Scalar(..)
+            | Event::SequenceStart(..)
+            | Event::SequenceEnd
+            | Event::MappingStart(..)
+            | Event::MappingEnd => Ok(()),
         }
     }
 
@@ -131,8 +141,7 @@ impl<'a> Watch<'a> {
                 return Err(error(start, "a key must end on its line, with its colon"));
             }
         }
-        let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
-        if place.inside == Inside::Block && !quoted && found.contains(OLD_BREAKS) {
+        if place.inside == Inside::Block && plain && found.contains(OLD_BREAKS) {
             let reason =
                 "a character that ends a line (U+0085, U+2028 or U+2029) in a text without quotes";
             return Err(error(start, reason));
