@@ -315,7 +315,7 @@ fn tabs_indent_nothing() {
         ("a:\n  b: c\n  \td\n", 2),
         ("a: |\n  \tb\n", 2),
         ("a: |\n  b\n\tc\n", 3),
-        ("a: [b\n\t, c]\n", 2),
+        ("a: [b\n\t, c]\n", 1),
     ] {
         let error = parse_documents(text).expect_err(text);
         assert_eq!(error.line, line, "{text:?}: {error}");
