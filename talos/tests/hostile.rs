@@ -174,3 +174,18 @@ fn secrets_without_a_key_or_of_another_curve() {
     );
     assert!(swap("os", "k8s").contains("certs.k8s.key: it must be an ECDSA key on P-256"));
 }
+
+#[test]
+fn tabs_in_indentation_and_control_characters() {
+    refused("machine:\n\ttype: worker\n", "line 2, column ");
+    refused("machine:\n  \ttype: worker\n", "line 2, column ");
+    refused("machine:\n  certSANs:\n    -\ta\n", "line 3, column ");
+    refused("machine:\n  type: worker\n\t\n", "line 3, column 1");
+    refused("machine:\n  type: worker\n\0", "line 3, column 1");
+    refused("# a\0b\nmachine:\n  type: worker\n", "line 1, column 4");
+    refused("machine:\n  type: \"wor\0ker\"\n", "line 2, column 13");
+    refused("machine:\n  type: wor\u{1}ker\n", "U+0001");
+    refused("machine:\n  type: wor\u{ffff}ker\n", "U+FFFF");
+    refused("{\"machine\": {\"type\"::worker}}\n", "two colons");
+    refused("{\"machine\": {\"ty\npe\": worker}}\n", "line 1, column ");
+}

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cases::{Case, Op};
+use cases::{Answer, Case, Op};
 use corpus::{difference, folder, goldens, oracle, ours};
 use random::{Corpus, Random, Shapes};
 use talos::version::Generator;
@@ -113,12 +113,6 @@ fn random_cases_have_one_answer() {
     let theirs = goldens(&theirs);
     let mut compared = BTreeMap::new();
     let mut wrong = Vec::new();
-    let open = std::fs::read_to_string(folder(GENERATOR).join("open.txt")).unwrap();
-    let known: Vec<&str> = match set("METAL_FULL") {
-        Some(_) => Vec::new(),
-        None => open.lines().filter(|l| !l.starts_with('#')).collect(),
-    };
-    let mut passed_over = 0;
     for line in &cases {
         let case = Case::parse(line).unwrap();
         let Some(theirs) = theirs.get(&case.id) else {
@@ -129,13 +123,15 @@ fn random_cases_have_one_answer() {
             continue;
         }
         *compared.entry(format!("{:?}", case.op)).or_insert(0) += 1;
-        match difference(&case, &ours(&case, GENERATOR), theirs) {
+        let ours = ours(&case, GENERATOR);
+        if theirs.is_ok() && is_stricter(case.op, &ours) {
+            continue;
+        }
+        match difference(&case, &ours, theirs) {
             None => {}
-            Some(difference) if known.iter().any(|k| difference.contains(k)) => passed_over += 1,
             Some(difference) => wrong.push(format!("{}: {difference}\n{line}\n", case.id)),
         }
     }
-    println!("{passed_over} known differences (open.txt)");
     let sum: usize = compared.values().sum();
     println!(
         "seed {seed}: {sum} of {count} compared, {} differ: {compared:?}",
@@ -158,6 +154,25 @@ fn random_cases_have_one_answer() {
 /// meets the next patch.
 fn is_defect(error: &str) -> bool {
     error.starts_with("panic: ") || error.starts_with("merge type mismatch left *decoder.selector")
+}
+
+/// Whether this crate refuses on purpose what the machinery takes, because secrets would be lost: a file of them whose
+/// indentation ends its document in the middle, and a config without the key that encrypts etcd.
+fn is_stricter(op: Op, ours: &Answer) -> bool {
+    let Err(ours) = ours else {
+        return false;
+    };
+    match op {
+        Op::Bundle | Op::BundleValidate => ours.contains("did not find expected <document start>"),
+        Op::BundleFromConfig => ours.starts_with("the config lacks cluster.secretboxEncryption"),
+        Op::Encode
+        | Op::Validate
+        | Op::Redact
+        | Op::Contract
+        | Op::Talosconfig
+        | Op::TalosconfigLoad
+        | Op::Schematic => false,
+    }
 }
 
 fn schematics(program: &Path, cases: &Path) -> String {

@@ -213,6 +213,9 @@ impl Builder {
         if self.waits_for_key() {
             return Err(error(at, "a key must be a single value"));
         }
+        if !flow && matches!(open, Open::Mapping(_)) && self.waits_for_value_of_nothing(at) {
+            return Err(error(at, "did not find expected key"));
+        }
         self.stack.push(Frame {
             at,
             open,
@@ -220,6 +223,18 @@ impl Builder {
             flow,
         });
         Ok(())
+    }
+
+    /// Whether a colon without a key stands before this place on its line: a mapping cannot begin there.
+    fn waits_for_value_of_nothing(&self, at: At) -> bool {
+        let Some(Frame {
+            open: Open::Mapping(pairs),
+            ..
+        }) = self.stack.last()
+        else {
+            return false;
+        };
+        matches!(&pairs.key, Some((key_at, Key::Name(name))) if key_at.0 == at.0 && name == "~")
     }
 
     fn waits_for_key(&self) -> bool {

@@ -141,8 +141,7 @@ impl<'a> Watch<'a> {
                 return Err(error(start, "a key must end on its line, with its colon"));
             }
         }
-        let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
-        if place.inside == Inside::Block && !quoted && found.contains(OLD_BREAKS) {
+        if place.inside == Inside::Block && plain && found.contains(OLD_BREAKS) {
             let reason =
                 "a character that ends a line (U+0085, U+2028 or U+2029) in a text without quotes";
             return Err(error(start, reason));

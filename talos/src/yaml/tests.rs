@@ -302,6 +302,66 @@ fn hostile_texts_are_refused_in_time() {
     refused(&format!("{many}k7: 2\n"), "already set at line 8");
 }
 
+/// Each answer is that of the library that Talos uses.
+#[test]
+fn tabs_indent_nothing() {
+    for (text, line) in [
+        ("a:\n\tb: c\n", 2),
+        ("a:\n  \tb: c\n", 2),
+        ("a:\n-\tb\n", 2),
+        ("a:\n- \t# c\n  b\n", 2),
+        ("a:\n\t# c\n  b: c\n", 2),
+        ("a: 'b'\n\t\nc: d\n", 2),
+        ("a:\n  b: c\n  \td\n", 2),
+        ("a: |\n  \tb\n", 2),
+        ("a: |\n  b\n\tc\n", 3),
+        ("a: [b\n\t, c]\n", 1),
+    ] {
+        let error = parse_documents(text).expect_err(text);
+        assert_eq!(error.line, line, "{text:?}: {error}");
+    }
+    for text in [
+        "{\n\t\"a\": [\n\t\t\"b\"\n\t]\n}\n",
+        "a: |\n  b\n  \tc\n",
+        "a: |2\n  \tb\n",
+        "a: b\n \tc\n",
+        "a: b\t# c\n",
+        "a: b\n \t# c\nd: e\n",
+        "é: ['ü'\n\t, b]\n",
+    ] {
+        parse_documents(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
+    }
+}
+
+/// As do these: its flow mappings know fewer keys, and its lines end at more characters.
+#[test]
+fn what_only_the_library_refuses() {
+    for text in [
+        "a: {\"b\"::c}\n",
+        "a: {b: :c}\n",
+        "a: {b\n c: d}\n",
+        "a: {\"b\"\n : d}\n",
+        "a: b\u{85}c\n",
+        "a: b\u{2028}c\n",
+        "a: b\0\n",
+        "a: b # \u{7}\n",
+        "a: b\u{fffe}\n",
+    ] {
+        assert!(parse_documents(text).is_err(), "{text:?}");
+    }
+    for text in [
+        "a: [:b, ::c]\n",
+        "a: {\"b\":c, :d: e}\n",
+        "a: {? b\n : c}\n",
+        "a: {b: c,\n d: e}\n",
+        "a: \"b\u{85}c\"\n",
+        "a: \"\\0\\a\"\n",
+        "a: b\u{7f}\n",
+    ] {
+        parse_documents(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
+    }
+}
+
 #[test]
 fn bytes_that_are_no_text() {
     let error = parse_bytes(b"a: b\nc: \xc3\xa9\xff\n").unwrap_err();
