@@ -133,7 +133,7 @@ fn random_cases_have_one_answer() {
         if theirs.is_ok() && is_stricter(case.op, &ours) {
             continue;
         }
-        match difference(case.op, &ours, theirs) {
+        match difference(&case, &ours, theirs) {
             None => {}
             Some(difference) if known.iter().any(|k| difference.contains(k)) => passed_over += 1,
             Some(difference) => wrong.push(format!("{}: {difference}\n{line}\n", case.id)),

@@ -83,7 +83,12 @@ impl Endpoint {
         };
         let head = before.len() - parsed.path.len();
         let scheme = parsed.scheme.len();
-        let mut out = format!("{}{}", parsed.scheme, &before[scheme..head]);
+        let authority = match &before[scheme..head] {
+            // Go prints no slashes where there is nothing behind them.
+            "://" if parsed.path.is_empty() => ":",
+            written => written,
+        };
+        let mut out = format!("{}{authority}", parsed.scheme);
         out.push_str(&escaped(parsed.path));
         if let Some(query) = query {
             out.push('?');

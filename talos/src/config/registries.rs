@@ -81,7 +81,7 @@ fn tls_document(host: &str, tls: &RegistryTls) -> Node {
 
 fn tls_entries(tls: &RegistryTls, encoded: impl Fn(&str) -> String) -> Entries {
     let mut out: Entries = Vec::new();
-    if let Some(pem) = tls.ca() {
+    if let Some(pem) = tls.ca().filter(|pem| !pem.is_empty()) {
         out.push(("ca", Node::text(encoded(pem))));
     }
     if tls.skips_verification() {

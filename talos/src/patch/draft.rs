@@ -1,7 +1,7 @@
 //! A config between its texts: read once, patched and validated as it is, written once.
 
 use super::documents::{Document, Identity};
-use super::json;
+use super::json::{self, Operation};
 use super::merge::Merger;
 use super::read::{Patch, Step};
 use super::{PatchError, Source};
@@ -9,7 +9,7 @@ use crate::config::{GenerateError, Input, MachineConfig, style};
 use crate::schema::{Schema, encode};
 use crate::secrets::Bundle;
 use crate::version::Generator;
-use crate::yaml::{Node, emit_documents, parse_documents};
+use crate::yaml::{Node, emit_documents, leading_documents, parse_documents, sort_keys};
 
 /// A config's documents in their normal form. It holds secrets: it has no `Debug`.
 #[derive(Clone)]
@@ -25,8 +25,15 @@ impl Draft {
     /// It is not YAML, or not a config of this generator.
     pub fn read(generator: Generator, config: &MachineConfig) -> Result<Self, PatchError> {
         let source_name = Source::Config;
-        let trees = parse_documents(config.expose())
-            .map_err(|error| PatchError::Syntax { source_name, error })?;
+        let text = config.expose();
+        let trees = match parse_documents(text) {
+            Ok(trees) => trees,
+            Err(error) => {
+                // Talos's tools read one document after the other: what is wrong before the broken one comes first.
+                Self::of_trees(generator, leading_documents(text))?;
+                return Err(PatchError::Syntax { source_name, error });
+            }
+        };
         if trees.is_empty() {
             return Err(PatchError::Document {
                 source_name,
@@ -77,11 +84,11 @@ impl Draft {
             documents: Vec::with_capacity(trees.len()),
         };
         for tree in trees {
-            let line = tree.line;
-            let document = Document::read(generator, tree, Source::Config)?;
-            if out.documents.iter().any(|d| d.id == document.id) {
-                return Err(document.id.duplicate(Source::Config, line));
+            let id = Identity::of(&tree);
+            if out.documents.iter().any(|d| d.id == id) {
+                return Err(id.duplicate(Source::Config, tree.line));
             }
+            let document = Document::read(generator, tree, Source::Config)?;
             out.documents.push(document);
             out.last_is_alone(Source::Config)?;
         }
@@ -98,22 +105,25 @@ impl Draft {
             Patch::Strategic(steps) => steps.into_iter().try_for_each(|s| self.step(s, source)),
             Patch::Empty if self.documents.len() > 1 => Err(PatchError::Empty(source)),
             Patch::Json(_) if self.documents.len() != 1 => Err(PatchError::Json(source)),
-            patch @ (Patch::Empty | Patch::Json(_)) => {
-                let operations = patch.operations();
-                let documents = std::mem::take(&mut self.documents);
-                let schema = Schema::of(self.generator);
-                let mut trees: Vec<Node> = documents
-                    .into_iter()
-                    .map(|d| encode(schema, d.root, &d.kind))
-                    .collect();
-                for tree in &mut trees {
-                    json::apply(tree, &operations, source)?;
-                    tree.line = 1;
-                }
-                *self = Self::of_trees(self.generator, trees)?;
-                Ok(())
-            }
+            patch @ (Patch::Empty | Patch::Json(_)) => self.operate(&patch.operations(), source),
         }
+    }
+
+    /// The operations of a JSON patch; even none of them takes the config through JSON.
+    fn operate(&mut self, operations: &[Operation], source: Source) -> Result<(), PatchError> {
+        let documents = std::mem::take(&mut self.documents);
+        let schema = Schema::of(self.generator);
+        let mut trees: Vec<Node> = documents
+            .into_iter()
+            .map(|d| encode(schema, d.root, &d.kind))
+            .collect();
+        for tree in &mut trees {
+            json::apply(tree, operations, source)?;
+            sort_keys(tree);
+            tree.line = 1;
+        }
+        *self = Self::of_trees(self.generator, trees).map_err(|e| e.after(source))?;
+        Ok(())
     }
 
     fn step(&mut self, step: Step, source: Source) -> Result<(), PatchError> {

@@ -221,6 +221,14 @@ impl PatchError {
         }
     }
 
+    /// The same error about a config as the JSON patch `source` left it: what is wrong stands in the patch.
+    pub(super) fn after(mut self, source: Source) -> Self {
+        if let Self::Faults { source_name, .. } | Self::Document { source_name, .. } = &mut self {
+            *source_name = source;
+        }
+        self
+    }
+
     /// What Talos's own tools say in this case. It may quote what the user wrote where theirs do.
     pub fn machinery_text(&self) -> String {
         match self {

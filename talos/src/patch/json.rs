@@ -7,7 +7,7 @@ use super::read::Patch;
 use super::{PatchError, Source};
 use crate::config::MachineConfig;
 use crate::version::Generator;
-use crate::yaml::{Kind, Node, Value, emit_json_layout, parse_documents};
+use crate::yaml::{Kind, Node, Value, emit_json_layout, integer, parse_documents};
 
 /// One operation of a patch.
 pub(super) struct Operation {
@@ -17,6 +17,9 @@ pub(super) struct Operation {
     from: Option<String>,
     value: Option<Node>,
 }
+
+/// U+0085.
+const NEXT_LINE: char = '\u{85}';
 
 const ABSENT: &str = "missing value";
 /// The origin of values whose text is kept as the patch spells it, until the patch has been applied.
@@ -113,7 +116,7 @@ pub(super) fn apply(
     }
     match unprintable(tree) {
         None => {
-            forget_escapes(tree);
+            through_json(tree);
             Ok(())
         }
         Some((mut keys, character)) => {
@@ -184,19 +187,61 @@ fn is_written_as_json(text: &str) -> bool {
     words.all(|w| matches!(w, "" | "true" | "false" | "null") || w.parse::<f64>().is_ok())
 }
 
-fn forget_escapes(tree: &mut Node) {
-    if tree.origin == ESCAPED {
-        tree.origin = 0;
+/// What the way through JSON and back leaves of scalars: numbers are decimal, old words for true and false are these, and
+/// the one line break that JSON has in texts as it is (U+0085) is folded as YAML folds lines.
+fn through_json(node: &mut Node) {
+    let escaped = node.origin == ESCAPED;
+    if escaped {
+        node.origin = 0;
     }
-    match &mut tree.value {
-        Value::Scalar(_) => {}
-        Value::Sequence(items) => items.iter_mut().for_each(forget_escapes),
-        Value::Mapping(mapping) => {
-            for entry in mapping.iter_mut() {
-                forget_escapes(&mut entry.value);
+    match &mut node.value {
+        Value::Sequence(items) => items.iter_mut().for_each(through_json),
+        Value::Mapping(mapping) => mapping.iter_mut().for_each(|e| through_json(&mut e.value)),
+        Value::Scalar(scalar) => match scalar.kind {
+            Kind::Int => {
+                if let Some(number) = integer(&scalar.text) {
+                    scalar.text = number.to_string();
+                }
             }
-        }
+            Kind::Bool => match scalar.text.to_ascii_lowercase().as_str() {
+                "y" | "yes" | "on" => scalar.text = "true".to_owned(),
+                "n" | "no" | "off" => scalar.text = "false".to_owned(),
+                _ => {}
+            },
+            Kind::Text if !escaped && scalar.text.contains(NEXT_LINE) => {
+                scalar.text = folded(&scalar.text);
+            }
+            Kind::Text | Kind::Null | Kind::Float | Kind::Timestamp => {}
+        },
     }
+}
+
+/// Lines become one: a single break is a space, of more all but one stay, and spaces beside them go.
+fn folded(text: &str) -> String {
+    let mut lines = text.split(NEXT_LINE).peekable();
+    let first = lines.next().unwrap_or_default();
+    let mut out = first.trim_end_matches(' ').to_owned();
+    let mut breaks = 0;
+    while let Some(line) = lines.next() {
+        breaks += 1;
+        let line = line.trim_start_matches(' ');
+        let last = lines.peek().is_none();
+        let line = if last {
+            line
+        } else {
+            line.trim_end_matches(' ')
+        };
+        if line.is_empty() && !last {
+            continue;
+        }
+        match breaks {
+            1 => out.push(' '),
+            more => out.extend(std::iter::repeat_n('\n', more - 1)),
+        }
+        breaks = 0;
+        out.push_str(line);
+    }
+    out
 }
 
 impl Operation {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::go::mismatch;
 use super::{PatchError, Source};
-use crate::schema::{Field, Leaf, Merge, Patching, Schema, Type, is_zero};
+use crate::schema::{Field, Leaf, Merge, Patching, Schema, Type, Url, is_zero};
 use crate::yaml::{Entry, Kind, Mapping, Node, Value};
 
 pub(super) struct Merger<'a> {
@@ -82,6 +82,13 @@ impl<'a> Merger<'a> {
                 }
                 Ok(())
             }
+            Type::Leaf(Leaf::Url) => {
+                let parts = |node: &Node| node.as_text().map(str::to_owned);
+                if let (Some(before), Some(after)) = (parts(left), parts(&right)) {
+                    *left = Node::text(Url::over(&before, &after)).placed_as(&right);
+                }
+                Ok(())
+            }
             Type::Text | Type::Int(..) | Type::Choice(_) | Type::Leaf(_) => {
                 if zero == Zero::Overwrites || !is_zero(self.schema, &right, kind) {
                     *left = right;
@@ -113,6 +120,14 @@ impl<'a> Merger<'a> {
 
     fn field(&mut self, left: &mut Mapping, right: Node, field: &Field) -> Result<(), PatchError> {
         let Some(place) = left.value_mut(field.key) else {
+            let right = if let Type::List(inner, merge) = &field.kind
+                && matches!(merge, Merge::ByKey(_) | Merge::Interfaces)
+                && right.as_sequence().is_some()
+            {
+                self.among_themselves(right, inner, *merge)?
+            } else {
+                right
+            };
             left.push(Entry::new(field.key, right));
             return Ok(());
         };
@@ -164,8 +179,18 @@ impl<'a> Merger<'a> {
         let (Value::Sequence(left), Value::Sequence(right)) = (&mut left.value, right.value) else {
             return Ok(());
         };
+        let before = left.len();
         for (index, item) in right.into_iter().enumerate() {
-            let same = left.iter_mut().find(|l| is_same(l, &item, merge));
+            let same = match merge {
+                // Only what was there is replaced, of several the last.
+                Merge::ReplaceByKey(_) => {
+                    let mut there = left[..before].iter_mut().rev();
+                    there.find(|l| is_same(l, &item, merge))
+                }
+                Merge::Append | Merge::ByKey(_) | Merge::Interfaces => {
+                    left.iter_mut().find(|l| is_same(l, &item, merge))
+                }
+            };
             match (same, merge) {
                 (None, _) | (Some(_), Merge::Append) => left.push(item),
                 (Some(place), Merge::ReplaceByKey(_)) => *place = item,
@@ -177,6 +202,18 @@ impl<'a> Merger<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Items of a keyed list meet even where there was no list before: those of one key become one.
+    fn among_themselves(
+        &mut self,
+        items: Node,
+        inner: &Type,
+        merge: Merge,
+    ) -> Result<Node, PatchError> {
+        let mut all = Node::list([]).placed_as(&items);
+        self.list(&mut all, items, inner, merge)?;
+        Ok(all)
     }
 
     fn map(&mut self, left: &mut Node, right: Node, inner: &Type) -> Result<(), PatchError> {
@@ -303,15 +340,17 @@ fn put(left: &mut Node, key: &str, value: Node) {
 
 /// Whether an item of a keyed list is the one that a patch's item means.
 fn is_same(left: &Node, right: &Node, merge: Merge) -> bool {
-    let equal = |key: &str| {
-        let value = right.text_at(&[key]).filter(|v| !v.is_empty());
-        value.is_some() && left.text_at(&[key]) == value
+    // No key is the same as an empty one.
+    let key_of = |node: &Node, key: &str| match node.text_at(&[key]) {
+        None | Some("0") => String::new(),
+        Some(text) => text.to_owned(),
     };
+    let equal = |key: &str| key_of(left, key) == key_of(right, key);
     match merge {
         Merge::Append => false,
         Merge::ByKey(key) | Merge::ReplaceByKey(key) => equal(key),
         Merge::Interfaces => {
-            equal("interface")
+            (equal("interface") && !key_of(right, "interface").is_empty())
                 || right.at(&["deviceSelector"]).is_some_and(|selector| {
                     // Talos compares the pointer of this field, which is never equal.
                     selector.at(&["physical"]).is_none()

@@ -5,7 +5,7 @@ use super::documents::{Document, Identity};
 use super::json::{self, Operation};
 use super::{PatchError, Source};
 use crate::version::Generator;
-use crate::yaml::{Node, parse_documents};
+use crate::yaml::{Node, leading_documents, parse_documents};
 
 pub(super) enum Patch {
     /// No document at all. Talos takes it for a JSON patch without operations.
@@ -34,8 +34,14 @@ impl Patch {
         text: &str,
         source_name: Source,
     ) -> Result<Self, PatchError> {
-        let trees =
-            parse_documents(text).map_err(|error| PatchError::Syntax { source_name, error })?;
+        let trees = match parse_documents(text) {
+            Ok(trees) => trees,
+            Err(error) => {
+                // Talos's tools read one document after the other: what is wrong before the broken one comes first.
+                steps(generator, leading_documents(text), source_name)?;
+                return Err(PatchError::Syntax { source_name, error });
+            }
+        };
         if let [root] = trees.as_slice()
             && root.as_sequence().is_some()
         {
@@ -44,24 +50,7 @@ impl Patch {
         if trees.is_empty() {
             return Ok(Self::Empty);
         }
-        let mut steps = Vec::new();
-        let mut known: Vec<Identity> = Vec::new();
-        for mut tree in trees {
-            let line = tree.line;
-            let mut deletes = Vec::new();
-            let rest = extract(&mut tree, source_name, &mut deletes)?;
-            steps.extend(deletes.into_iter().map(Step::Delete));
-            if !rest || is_empty(&tree) {
-                continue;
-            }
-            let document = Document::read(generator, tree, source_name)?;
-            let once = !generator.newest().since_1(14);
-            if once && known.contains(&document.id) {
-                return Err(document.id.duplicate(source_name, line));
-            }
-            known.push(document.id.clone());
-            steps.push(Step::Merge(document));
-        }
+        let steps = steps(generator, trees, source_name)?;
         if steps.is_empty() {
             return Err(PatchError::Document {
                 source_name,
@@ -72,6 +61,33 @@ impl Patch {
         }
         Ok(Self::Strategic(steps))
     }
+}
+
+/// What each document of a strategic patch does.
+fn steps(
+    generator: Generator,
+    trees: Vec<Node>,
+    source_name: Source,
+) -> Result<Vec<Step>, PatchError> {
+    let mut steps = Vec::new();
+    let mut known: Vec<Identity> = Vec::new();
+    for mut tree in trees {
+        let mut deletes = Vec::new();
+        let rest = extract(&mut tree, source_name, &mut deletes)?;
+        steps.extend(deletes.into_iter().map(Step::Delete));
+        if !rest || is_empty(&tree) {
+            continue;
+        }
+        let id = Identity::of(&tree);
+        let once = !generator.newest().since_1(14);
+        if once && known.contains(&id) {
+            return Err(id.duplicate(source_name, tree.line));
+        }
+        let document = Document::read(generator, tree, source_name)?;
+        known.push(id);
+        steps.push(Step::Merge(document));
+    }
+    Ok(steps)
 }
 
 /// Whether Talos's tools see nothing in it.

@@ -72,8 +72,11 @@ impl<'a> Decoder<'a> {
             }
             Type::Choice(texts) => {
                 let value = node.as_scalar().and_then(|s| choice(&s.text, texts));
-                let checked = self.checked(&node, value, || format!("one of {}", texts.join(", ")));
-                let meant = || nearest(node.as_text()?, texts.iter().copied());
+                let checked = self.checked(&node, value, || {
+                    let all: Vec<_> = readable(texts).collect();
+                    format!("one of {}", all.join(", "))
+                });
+                let meant = || nearest(node.as_text()?, readable(texts));
                 if checked.is_none()
                     && let Some(meant) = meant()
                 {
@@ -333,9 +336,14 @@ fn boolean(scalar: &Scalar) -> Option<Node> {
 
 /// The text in the table's spelling; case does not count.
 fn choice(text: &str, texts: &[&'static str]) -> Option<Node> {
-    let mut all = texts.iter();
-    all.find(|t| t.eq_ignore_ascii_case(text))
-        .map(|t| Node::text(*t))
+    readable(texts)
+        .find(|t| t.eq_ignore_ascii_case(text))
+        .map(Node::text)
+}
+
+/// A zero value without a name is written, never read.
+fn readable(texts: &[&'static str]) -> impl Iterator<Item = &'static str> {
+    texts.iter().copied().filter(|t| !t.ends_with("(0)"))
 }
 
 /// The number of a scalar that is one, and not a text in quotes.

@@ -1,7 +1,7 @@
 //! A normal form to the tree that is written: keys in their order, zero values left out or spelled out.
 
-use super::{Leaf, Presence, Schema, Type};
-use crate::yaml::{Entry, Mapping, Node, Value, forgotten};
+use super::{Leaf, Presence, Schema, Type, Weight};
+use crate::yaml::{Entry, Kind, Mapping, Node, Scalar, Value, forgotten};
 
 /// The tree of a value as it is written.
 pub(crate) fn encode(schema: &Schema, node: Node, kind: &Type) -> Node {
@@ -27,7 +27,9 @@ fn argument(value: Node) -> Node {
         other @ (Value::Sequence(_) | Value::Mapping(_)) => Node::new(other),
     };
     match value.value {
-        Value::Scalar(scalar) if scalar.text.is_empty() => Node::null(),
+        Value::Scalar(scalar) if scalar.text.is_empty() || scalar.kind == Kind::Null => {
+            Node::null()
+        }
         Value::Sequence(items) => Node::list(items.into_iter().map(as_node)),
         other @ (Value::Scalar(_) | Value::Mapping(_)) => as_node(Node::new(other)),
     }
@@ -60,6 +62,9 @@ fn sorted(mut mapping: Mapping, value: impl Fn(Node) -> Node) -> Node {
 
 fn free_form(node: Node) -> Node {
     match node.value {
+        Value::Scalar(scalar) if scalar.kind == Kind::Bool => {
+            Node::boolean(scalar.text.eq_ignore_ascii_case("true"))
+        }
         Value::Scalar(_) => node,
         Value::Sequence(items) => Node::list(items.into_iter().map(free_form)),
         Value::Mapping(mapping) => sorted(mapping, free_form),
@@ -99,7 +104,8 @@ pub(crate) fn is_zero(schema: &Schema, node: &Node, kind: &Type) -> bool {
         Type::List(..) => node.as_sequence().is_some_and(<[Node]>::is_empty),
         Type::Structure(index) => node.as_mapping().is_some_and(|mapping| {
             let fields = &schema.structure(*index).fields;
-            fields.iter().all(|f| {
+            let mut counted = fields.iter().filter(|f| f.weight == Weight::Counts);
+            counted.all(|f| {
                 let value = mapping.value(f.key);
                 value.is_none_or(|v| is_zero(schema, v, &f.kind))
             })
@@ -119,7 +125,7 @@ pub(crate) fn zero(schema: &Schema, kind: &Type) -> Node {
         Type::List(..) => Node::list([]),
         Type::Structure(index) => structure(schema, Mapping::default(), *index),
         Type::Leaf(Leaf::Duration) => Node::text("0s"),
-        Type::Leaf(Leaf::FileMode) => Node::integer(0),
+        Type::Leaf(Leaf::FileMode) => Node::new(Value::Scalar(Scalar::raw(Kind::Int, "0o0"))),
         Type::Leaf(Leaf::DiskSize) => Node::text("0 B"),
         Type::Leaf(Leaf::RoutingTable) => Node::text("unspec"),
         Type::Leaf(

@@ -57,17 +57,20 @@ impl fmt::Display for Fault {
             path,
             reason,
         } = self;
+        // What a JSON patch moved here from elsewhere in the config was never written at a place.
+        if *line > 0 {
+            write!(f, "line {line}, column {column}: ")?;
+        }
         match reason {
             FaultReason::UnknownKey { nearest } => {
-                write!(f, "line {line}, column {column}: unknown key {path}")?;
+                write!(f, "unknown key {path}")?;
                 match nearest {
                     Some(key) => write!(f, " (did you mean {key}?)"),
                     None => Ok(()),
                 }
             }
             FaultReason::Expected { what, got, hint } => {
-                let place = format!("line {line}, column {column}");
-                write!(f, "{place}: {path} must be {what}, not {got}")?;
+                write!(f, "{path} must be {what}, not {got}")?;
                 match hint {
                     Some(hint) => write!(f, " ({hint})"),
                     None => Ok(()),

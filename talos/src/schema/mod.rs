@@ -58,6 +58,8 @@ pub(crate) struct Field {
     pub(crate) kind: Type,
     /// Whether it is left out when it holds its zero value.
     pub(crate) presence: Presence,
+    /// Whether it keeps its structure from being left out.
+    pub(crate) weight: Weight,
     /// How a patch's value meets the one that is there.
     pub(crate) patching: Patching,
     /// Whether a plan may show it.
@@ -69,6 +71,13 @@ pub(crate) struct Field {
 pub(crate) enum Presence {
     Always,
     OmitEmpty,
+}
+
+/// Whether a key with a value makes its structure more than zero.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Counts,
+    Hollow,
 }
 
 /// Whether a patch's value is merged into the one that is there.

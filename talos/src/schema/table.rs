@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::{
     Document, Field, Leaf, Merge, Patching, Place, Presence, Schema, Structure, Type, Visibility,
+    Weight,
 };
 use crate::version::Generator;
 
@@ -84,6 +85,10 @@ fn field(generator: Generator, key: &'static str, kind: Type, flags: &[&str]) ->
         presence: match omitted {
             true => Presence::OmitEmpty,
             false => Presence::Always,
+        },
+        weight: match has("hollow") {
+            true => Weight::Hollow,
+            false => Weight::Counts,
         },
         patching: match has("replace") {
             true => Patching::Replace,

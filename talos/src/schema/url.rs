@@ -49,6 +49,34 @@ impl<'a> Url<'a> {
         })
     }
 
+    /// One URL over another, part by part, as Talos's machinery merges them: what the upper one lacks stays.
+    pub(crate) fn over(lower: &str, upper: &str) -> String {
+        let (below, above) = (parts(lower), parts(upper));
+        let pick = |n: usize| match above[n] {
+            "" => below[n],
+            own => own,
+        };
+        let [scheme, authority, path, query, fragment] = [0, 1, 2, 3, 4].map(pick);
+        let mut out = String::new();
+        // A path without a slash, as a text without a scheme is one, gets it behind a host.
+        let slash = match authority.is_empty() || path.starts_with('/') {
+            true => "",
+            false => "/",
+        };
+        for (before, part, after) in [
+            ("", scheme, ":"),
+            ("//", authority, ""),
+            (slash, path, ""),
+            ("?", query, ""),
+            ("#", fragment, ""),
+        ] {
+            if !part.is_empty() {
+                out.extend([before, part, after]);
+            }
+        }
+        out
+    }
+
     /// The host without port and brackets.
     pub(crate) fn host(&self) -> &'a str {
         let host = match self.port_at() {
@@ -75,8 +103,26 @@ impl<'a> Url<'a> {
 
 impl fmt::Display for Url<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.whole)
+        // Go prints no slashes where there is nothing behind them.
+        match self.whole.split_once("://") {
+            Some((scheme, rest)) if rest.is_empty() || rest.starts_with(['?', '#']) => {
+                write!(f, "{scheme}:{rest}")
+            }
+            _ => f.write_str(self.whole),
+        }
     }
+}
+
+/// Scheme, authority, path, query and fragment of a URL that was read before.
+fn parts(whole: &str) -> [&str; 5] {
+    let (rest, fragment) = whole.split_once('#').unwrap_or((whole, ""));
+    let (scheme, rest) = scheme(rest).unwrap_or(("", rest));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let Some(after) = rest.strip_prefix("//") else {
+        return [scheme, "", rest, query, fragment];
+    };
+    let (authority, path) = after.split_at(after.find('/').unwrap_or(after.len()));
+    [scheme, authority, path, query, fragment]
 }
 
 /// Scheme and the rest; nothing where the scheme is missing before a colon.
@@ -133,6 +179,15 @@ mod tests {
             ),
             ("https", "::1", "6443", "/a", "b")
         );
+        let merged = [
+            ("https://a:6443/p?q", "https://b:1", "https://b:1/p?q"),
+            ("https://a:6443/p", "", "https://a:6443/p"),
+            ("", "https://b", "https://b"),
+            ("https://u@a/p#f", "/x?y", "https://u@a/x?y#f"),
+        ];
+        for (lower, upper, both) in merged {
+            assert_eq!(Url::over(lower, upper), both);
+        }
         let bare = Url::parse("10.0.0.1").unwrap();
         assert_eq!((bare.host(), bare.path), ("", "10.0.0.1"));
         for wrong in [

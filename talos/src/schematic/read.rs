@@ -52,9 +52,6 @@ impl Schematic {
         };
         only(root, "", &["owner", "overlay", "customization"])?;
         let owner = root.text_of("owner")?;
-        if !owner.is_empty() {
-            return Err(SchematicError::Owner);
-        }
         let overlay = root.mapping_of("overlay")?.map(overlay).transpose()?;
         let mut out = Self {
             overlay: overlay.flatten(),
@@ -62,6 +59,9 @@ impl Schematic {
         };
         if let Some(custom) = root.mapping_of("customization")? {
             out.customize(custom)?;
+        }
+        if !owner.is_empty() {
+            return Err(SchematicError::Owner);
         }
         Ok(out)
     }

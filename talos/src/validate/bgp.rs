@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::documents::{duration, name_is_set};
 use super::found::{Scope, items};
+use super::go::quoted;
 use super::kubernetes::masked;
 use crate::schema::parse_prefix;
 use crate::yaml::Node;
@@ -44,7 +45,10 @@ pub(super) fn check(scope: &mut Scope<'_>) {
             continue;
         };
         if seen.contains(&key) {
-            let reason = format!("neighbor[{index}]: duplicate neighbor {key:?}");
+            let reason = format!(
+                "neighbor[{index}]: duplicate neighbor {key}",
+                key = quoted(key)
+            );
             scope.error_at(neighbor, at, reason);
         }
         seen.push(key);
@@ -96,7 +100,8 @@ fn imports(scope: &mut Scope<'_>) {
             errors.push("bgpInstance must be specified".to_owned());
         } else if source == own {
             errors.push(format!(
-                "cannot import from the same BGP instance {source:?}"
+                "cannot import from the same BGP instance {source}",
+                source = quoted(source)
             ));
         }
         let prefixes = items(route, &["prefixes"]);
@@ -112,7 +117,10 @@ fn imports(scope: &mut Scope<'_>) {
             .collect();
         own_prefixes(scope, route, index, &parsed);
         if sources.contains(&source) && !source.is_empty() {
-            let reason = format!("importRoutes[{index}]: duplicate source BGP instance {source:?}");
+            let reason = format!(
+                "importRoutes[{index}]: duplicate source BGP instance {source}",
+                source = quoted(source)
+            );
             scope.error_at(route, at.clone(), reason);
         }
         sources.push(source);

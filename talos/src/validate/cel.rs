@@ -1,5 +1,6 @@
 //! Expressions of the Common Expression Language: their syntax and the names in them. Their types are not looked at.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
@@ -24,7 +25,7 @@ const CLASSES: [&str; 5] = [
     "System",
 ];
 /// Functions and type names that every expression has.
-const COMMON: [&str; 30] = [
+const COMMON: [&str; 26] = [
     "size",
     "int",
     "uint",
@@ -46,10 +47,6 @@ const COMMON: [&str; 30] = [
     "contains",
     "startsWith",
     "endsWith",
-    "glob",
-    "mac",
-    "optional",
-    "multiply_qos_vectors",
     "list",
     "null_type",
     "true",
@@ -60,23 +57,41 @@ const COMMON: [&str; 30] = [
 impl Names {
     fn knows(self, name: &str) -> bool {
         let own = match self {
-            Self::Disk => matches!(name, "disk" | "system_disk"),
+            Self::Disk => matches!(name, "disk" | "system_disk" | "glob"),
             Self::Volume => matches!(name, "volume" | "disk"),
-            Self::Link => name == "link",
+            Self::Link => matches!(name, "link" | "glob" | "mac"),
             Self::OomTrigger => {
-                let body = name.strip_prefix("d_").unwrap_or(name);
-                let body = body.strip_prefix("qos_").unwrap_or(body);
-                name == "time_since_trigger" || body.starts_with("memory_")
+                matches!(
+                    name,
+                    "time_since_trigger" | "multiply_qos_vectors" | "optional"
+                ) || is_pressure(name)
             }
             Self::OomScoring => matches!(
                 name,
-                "memory_max" | "memory_current" | "memory_peak" | "path" | "class"
+                "memory_max" | "memory_current" | "memory_peak" | "path" | "class" | "optional"
             ),
         };
         let classes = matches!(self, Self::OomTrigger | Self::OomScoring);
-        own || UNITS.contains(&name)
-            || COMMON.contains(&name)
+        own || COMMON.contains(&name)
+            || (self != Self::Link && UNITS.contains(&name))
             || (classes && CLASSES.contains(&name))
+    }
+}
+
+/// The measures of memory that an out-of-memory trigger sees: pressure of all or by class, use by class; of each the
+/// change since the last look as well.
+fn is_pressure(name: &str) -> bool {
+    let now = name.strip_prefix("d_").unwrap_or(name);
+    let (measure, by_class) = match now.strip_prefix("qos_memory_") {
+        Some(measure) => (measure, true),
+        None => (now.strip_prefix("memory_").unwrap_or_default(), false),
+    };
+    let pressure = measure
+        .strip_prefix("some_")
+        .or_else(|| measure.strip_prefix("full_"));
+    match pressure {
+        Some(over) => matches!(over, "avg10" | "avg60" | "avg300" | "total"),
+        None => by_class && matches!(measure, "current" | "peak" | "max"),
     }
 }
 
@@ -92,20 +107,21 @@ pub(super) fn error(text: &str, names: Names) -> Option<String> {
         end: text.len(),
         names,
         bound: Vec::new(),
-        unknown: None,
+        unknown: BTreeMap::new(),
     };
     let parsed = parser.ternary().and_then(|()| match parser.peek() {
         None => Ok(()),
         Some(_) => Err(parser.here()),
     });
-    match (parsed, parser.unknown) {
-        (Err(at), _) => Some(show(text, at, "Syntax error: mismatched input")),
-        (Ok(()), Some((at, name))) => {
-            let reason = format!("undeclared reference to '{name}' (in container '')");
-            Some(show(text, at, &reason))
-        }
-        (Ok(()), None) => None,
+    if let Err(at) = parsed {
+        return Some(show(text, at, "Syntax error: mismatched input"));
     }
+    let unknown = parser.unknown.iter().map(|(at, name)| {
+        let reason = format!("undeclared reference to '{name}' (in container '')");
+        show(text, *at, &reason)
+    });
+    let all: Vec<String> = unknown.collect();
+    (!all.is_empty()).then(|| all.join("\n"))
 }
 
 fn show(text: &str, at: usize, reason: &str) -> String {
@@ -197,7 +213,8 @@ struct Parser {
     names: Names,
     /// Names that macros such as `exists` bind.
     bound: Vec<String>,
-    unknown: Option<(usize, String)>,
+    /// By offset: that of the bracket where it is called.
+    unknown: BTreeMap<usize, String>,
 }
 
 type Parsed = Result<(), usize>;
@@ -286,11 +303,15 @@ impl Parser {
             }
             Some(Token::Name(name)) => {
                 self.next += 1;
-                if !self.names.knows(&name) && !self.bound.contains(&name) && self.unknown.is_none()
-                {
-                    self.unknown = Some((at, name.clone()));
+                let (is_call, open) = match self.peek() {
+                    Some(Token::Symbol("(")) => (true, self.here()),
+                    Some(_) | None => (false, at),
+                };
+                if !self.names.knows(&name) && !self.bound.contains(&name) {
+                    self.unknown.insert(open, name.clone());
                 }
-                match self.take(&["("]) {
+                self.next += usize::from(is_call);
+                match is_call {
                     true => self.arguments(&name),
                     false => Ok(()),
                 }
@@ -362,6 +383,12 @@ mod tests {
         assert_eq!(
             error("foo.bar == 1", Names::Link).unwrap(),
             "ERROR: <input>:1:1: undeclared reference to 'foo' (in container '')\n | foo.bar == 1\n | ^"
+        );
+        assert_eq!(
+            error("glob('a', mac(link.b))", Names::OomTrigger).unwrap(),
+            "ERROR: <input>:1:5: undeclared reference to 'glob' (in container '')\n | glob('a', mac(link.b))\n | ....^\n\
+             ERROR: <input>:1:14: undeclared reference to 'mac' (in container '')\n | glob('a', mac(link.b))\n | .............^\n\
+             ERROR: <input>:1:15: undeclared reference to 'link' (in container '')\n | glob('a', mac(link.b))\n | ..............^"
         );
         for bad in ["link.nope ==", "link.(", "'x", "link.name == 'a' 'b'", "@"] {
             assert!(

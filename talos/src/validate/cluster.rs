@@ -1,6 +1,7 @@
 //! The main document: the cluster's half.
 
-use super::found::{Scope, quoted};
+use super::found::Scope;
+use super::go::quoted;
 use super::machine::Kind;
 use super::names;
 use crate::yaml::Node;
@@ -63,7 +64,10 @@ fn cloud_provider(scope: &mut Scope<'_>) {
     for item in manifests {
         let url = item.as_text().unwrap_or_default();
         if let Some(error) = names::endpoint_error(url) {
-            let reason = format!("invalid external cloud provider manifest url {url:?}: {error}");
+            let reason = format!(
+                "invalid external cloud provider manifest url {url}: {error}",
+                url = quoted(url)
+            );
             scope.error_at(item, path.join("."), reason);
         }
     }
@@ -98,7 +102,10 @@ fn etcd(scope: &mut Scope<'_>, kind: Kind) {
         let text = node.as_text().unwrap_or_default();
         let text = text.strip_prefix('!').unwrap_or(text);
         if !names::is_subnet_or_address(text) {
-            let reason = format!("etcd {what} subnet is not valid: {text:?}");
+            let reason = format!(
+                "etcd {what} subnet is not valid: {text}",
+                text = quoted(text)
+            );
             scope.error_at(node, format!("cluster.etcd.{key}"), reason);
         }
     };
@@ -108,8 +115,13 @@ fn etcd(scope: &mut Scope<'_>, kind: Kind) {
             .iter()
             .for_each(|i| check(scope, i, "advertisedSubnets", "advertised")),
     }
-    for item in scope.items(&["cluster", "etcd", "listenSubnets"]) {
-        check(scope, item, "listenSubnets", "listen");
+    // Where nothing is said about listening, etcd listens on what it advertises.
+    let (key, listen) = match scope.items(&["cluster", "etcd", "listenSubnets"]) {
+        [] => ("advertisedSubnets", new),
+        listen => ("listenSubnets", listen),
+    };
+    for item in listen {
+        check(scope, item, key, "listen");
     }
 }
 
@@ -126,7 +138,10 @@ fn inline_manifests(scope: &mut Scope<'_>) {
             scope.error_at(
                 item,
                 at,
-                format!("inline manifest name {name:?} is duplicate"),
+                format!(
+                    "inline manifest name {name} is duplicate",
+                    name = quoted(name)
+                ),
             );
         }
         seen.push(name);
@@ -149,7 +164,8 @@ fn discovery(scope: &mut Scope<'_>) {
             }
             Some(_) | None => {
                 let reason = format!(
-                    "cluster discovery service registry endpoint is invalid: parse {text:?}: invalid URI for request"
+                    "cluster discovery service registry endpoint is invalid: parse {text}: invalid URI for request",
+                    text = quoted(text)
                 );
                 scope.error(&endpoint, reason);
             }
@@ -215,7 +231,7 @@ pub(super) fn resources_error(resources: Option<&Node>) -> Option<String> {
         .filter_map(|s| resources?.at(&[s])?.as_mapping())
         .flatten();
     keys.find(|e| e.key != "cpu" && e.key != "memory")
-        .map(|e| format!("unsupported pod resource {:?}", e.key))
+        .map(|e| format!("unsupported pod resource {}", quoted(&e.key)))
 }
 
 pub(super) fn cni(scope: &mut Scope<'_>) {
@@ -246,7 +262,10 @@ pub(super) fn cni(scope: &mut Scope<'_>) {
     } else if !urls.is_empty() {
         scope.error(
             &urls_path,
-            format!("\"urls\" field should be empty for {name:?} CNI"),
+            format!(
+                "\"urls\" field should be empty for {name} CNI",
+                name = quoted(name)
+            ),
         );
     }
     if name == "flannel" {
@@ -254,7 +273,10 @@ pub(super) fn cni(scope: &mut Scope<'_>) {
     }
     let arguments = ["cluster", "network", "cni", "flannel", "extraArgs"];
     if !scope.items(&arguments).is_empty() {
-        let reason = format!("\"flanneldExtraArgs\" field should be empty for {name:?} CNI");
+        let reason = format!(
+            "\"flanneldExtraArgs\" field should be empty for {name} CNI",
+            name = quoted(name)
+        );
         scope.error(&arguments, reason);
     }
     let policies = [
@@ -265,8 +287,10 @@ pub(super) fn cni(scope: &mut Scope<'_>) {
         "kubeNetworkPoliciesEnabled",
     ];
     if scope.is_true(&policies) {
-        let reason =
-            format!("\"flannelKubeNetworkPoliciesEnabled\" should not be enabled for {name:?} CNI");
+        let reason = format!(
+            "\"flannelKubeNetworkPoliciesEnabled\" should not be enabled for {name} CNI",
+            name = quoted(name)
+        );
         scope.error(&policies, reason);
     }
 }

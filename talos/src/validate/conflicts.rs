@@ -1,6 +1,7 @@
 //! Documents beside the parts of the main document that say the same.
 
 use super::found::Scope;
+use super::go::quoted;
 use super::machine::filled;
 use crate::patch::Document;
 use crate::schema::parse_duration;
@@ -136,7 +137,8 @@ fn encryption(document: &Node, name: &str, scope: &mut Scope<'_>) {
         return;
     }
     let reason = format!(
-        "system disk encryption for {name:?} is configured in both v1alpha1.Config and VolumeConfig"
+        "system disk encryption for {name} is configured in both v1alpha1.Config and VolumeConfig",
+        name = quoted(name)
     );
     refuse_where_present(scope, &["machine", "systemDiskEncryption", key], &reason);
 }

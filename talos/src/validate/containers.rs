@@ -1,6 +1,7 @@
 //! Containers that Talos itself runs (1.14).
 
 use super::found::{Scope, items};
+use super::go::quoted;
 use crate::schema::parse_size;
 use crate::yaml::Node;
 
@@ -14,14 +15,19 @@ pub(super) fn check(scope: &mut Scope<'_>) {
         scope.error(&["image"], "image is required");
     } else if !image.contains("@sha256:") {
         let reason = format!(
-            "container {name:?}: image {image:?} is not digest-pinned, the running image may change on restart"
+            "container {name}: image {image} is not digest-pinned, the running image may change on restart",
+            name = quoted(name),
+            image = quoted(image)
         );
         scope.warn(&["image"], reason);
     }
     for (index, item) in scope.items(&["environment"]).iter().enumerate() {
         let text = item.as_text().unwrap_or_default();
         if !text.contains('=') {
-            let reason = format!("environment[{index}]: {text:?} must be in KEY=value form");
+            let reason = format!(
+                "environment[{index}]: {text} must be in KEY=value form",
+                text = quoted(text)
+            );
             scope.error_at(item, format!("environment.{index}"), reason);
         }
     }
@@ -29,7 +35,10 @@ pub(super) fn check(scope: &mut Scope<'_>) {
     security(scope);
     let mode = scope.text(&["network", "mode"]);
     if !matches!(mode, "" | "none" | "host") {
-        let reason = format!("unsupported network mode {mode:?}, expected none or host");
+        let reason = format!(
+            "unsupported network mode {mode}, expected none or host",
+            mode = quoted(mode)
+        );
         scope.error(&["network", "mode"], reason);
     }
     limits(scope);
@@ -47,11 +56,15 @@ fn name_error(name: &str) -> Option<String> {
     if name.is_empty() {
         Some("name is required".into())
     } else if name.len() > 63 {
-        Some(format!("name {name:?} must be 63 characters or fewer"))
+        Some(format!(
+            "name {name} must be 63 characters or fewer",
+            name = quoted(name)
+        ))
     } else {
         (!name.bytes().all(valid)).then(|| {
             format!(
-                "name {name:?}: name can only contain lowercase ASCII letters, digits and hyphens"
+                "name {name}: name can only contain lowercase ASCII letters, digits and hyphens",
+                name = quoted(name)
             )
         })
     }
@@ -61,7 +74,12 @@ fn path_error(what: &str, path: &str) -> Option<String> {
     if path.is_empty() {
         return Some(format!("{what} is required"));
     }
-    (!path.starts_with('/')).then(|| format!("{what} {path:?} must be an absolute path"))
+    (!path.starts_with('/')).then(|| {
+        format!(
+            "{what} {path} must be an absolute path",
+            path = quoted(path)
+        )
+    })
 }
 
 const OPTIONS: [&str; 8] = [
@@ -75,7 +93,7 @@ fn option_errors(mount: &Node) -> Vec<String> {
         .collect();
     let unknown = options.iter().filter(|o| !OPTIONS.contains(o));
     let mut errors: Vec<String> = unknown
-        .map(|o| format!("unsupported mount option {o:?}"))
+        .map(|o| format!("unsupported mount option {o}", o = quoted(o)))
         .collect();
     if options.contains(&"ro") && options.contains(&"rw") {
         errors.push("mount options ro and rw are mutually exclusive".into());
@@ -116,7 +134,10 @@ fn mounts(scope: &mut Scope<'_>) {
             continue;
         }
         if destinations.contains(&destination) {
-            let reason = format!("mounts[{index}]: duplicate destination {destination:?}");
+            let reason = format!(
+                "mounts[{index}]: duplicate destination {destination}",
+                destination = quoted(destination)
+            );
             scope.error_at(mount, at, reason);
         }
         destinations.push(destination);
@@ -126,8 +147,10 @@ fn mounts(scope: &mut Scope<'_>) {
 fn security(scope: &mut Scope<'_>) {
     let profile = scope.text(&["security", "profile"]);
     if !matches!(profile, "" | "restricted" | "privileged") {
-        let reason =
-            format!("unsupported security profile {profile:?}, expected restricted or privileged");
+        let reason = format!(
+            "unsupported security profile {profile}, expected restricted or privileged",
+            profile = quoted(profile)
+        );
         scope.error(&["security", "profile"], reason);
     }
     let added = scope.items(&["security", "capabilities", "add"]);
@@ -150,7 +173,10 @@ fn security(scope: &mut Scope<'_>) {
     for item in added {
         let capability = item.as_text().unwrap_or_default();
         if dropped.iter().any(|d| d.as_text() == Some(capability)) {
-            let reason = format!("capability {capability:?} appears in both add and drop");
+            let reason = format!(
+                "capability {capability} appears in both add and drop",
+                capability = quoted(capability)
+            );
             scope.error_at(item, "security.capabilities.add".into(), reason);
         }
     }
@@ -172,14 +198,20 @@ fn capability_error(field: &str, capability: &str) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("{field}: capability {capability:?} {wrong}"))
+    Some(format!(
+        "{field}: capability {capability} {wrong}",
+        capability = quoted(capability)
+    ))
 }
 
 fn limits(scope: &mut Scope<'_>) {
     let memory = ["resources", "limits", "memory"];
     let text = scope.text(&memory);
     if !text.is_empty() && parse_size(text).is_none() {
-        let reason = format!("limits.memory {text:?} is not a valid size: invalid syntax");
+        let reason = format!(
+            "limits.memory {text} is not a valid size: invalid syntax",
+            text = quoted(text)
+        );
         scope.error(&memory, reason);
     }
     let cpu = ["resources", "limits", "cpu"];
@@ -188,14 +220,22 @@ fn limits(scope: &mut Scope<'_>) {
         return;
     }
     let reason = match text.strip_suffix('m').map(str::parse::<u64>) {
-        None => format!("limits.cpu {text:?} must be expressed in millicores, e.g. 1500m"),
+        None => format!(
+            "limits.cpu {text} must be expressed in millicores, e.g. 1500m",
+            text = quoted(text)
+        ),
         Some(Err(_)) => {
             let digits = text.trim_end_matches('m');
             format!(
-                "limits.cpu {text:?} is not a valid millicore quantity: strconv.ParseUint: parsing {digits:?}: invalid syntax"
+                "limits.cpu {text} is not a valid millicore quantity: strconv.ParseUint: parsing {digits}: invalid syntax",
+                text = quoted(text),
+                digits = quoted(digits)
             )
         }
-        Some(Ok(0)) => format!("limits.cpu {text:?} must be greater than zero"),
+        Some(Ok(0)) => format!(
+            "limits.cpu {text} must be greater than zero",
+            text = quoted(text)
+        ),
         Some(Ok(_)) => return,
     };
     scope.error(&cpu, reason);
@@ -213,14 +253,19 @@ fn depends_on(scope: &mut Scope<'_>, own: &str) {
     for item in scope.items(&["dependsOn", "networks"]) {
         let text = item.as_text().unwrap_or_default();
         if !CONDITIONS.contains(&text) {
-            let reason = format!("unsupported dependsOn.networks condition {text:?}");
+            let reason = format!(
+                "unsupported dependsOn.networks condition {text}",
+                text = quoted(text)
+            );
             scope.error_at(item, "dependsOn.networks".into(), reason);
         }
     }
     for item in scope.items(&["dependsOn", "containers"]) {
         let reason = match item.as_text().unwrap_or_default() {
             "" => "dependsOn.containers entry must not be empty".to_owned(),
-            name if name == own => format!("container {own:?} cannot depend on itself"),
+            name if name == own => {
+                format!("container {own} cannot depend on itself", own = quoted(own))
+            }
             _ => continue,
         };
         scope.error_at(item, "dependsOn.containers".into(), reason);

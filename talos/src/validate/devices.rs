@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::bond;
 use super::found::{Scope, items};
+use super::go::{base64, quoted};
 use super::names::{address_or_network_error, split_host_port};
 use crate::schema::parse_prefix;
 use crate::yaml::Node;
@@ -23,7 +21,8 @@ pub(super) fn check(scope: &mut Scope<'_>) {
         let (bond, bridge) = (device.at(&["bond"]), device.at(&["bridge"]));
         if bond.is_some() && bridge.is_some() {
             let reason = format!(
-                "interface has both bridge and bond sections set {own:?}: config sections are mutually exclusive"
+                "interface has both bridge and bond sections set {own}: config sections are mutually exclusive",
+                own = quoted(own)
             );
             scope.error_at(device, at.clone(), reason);
         }
@@ -32,7 +31,8 @@ pub(super) fn check(scope: &mut Scope<'_>) {
             members = items(bond, &["interfaces"]);
             if !members.is_empty() && !items(bond, &["deviceSelectors"]).is_empty() {
                 let reason = format!(
-                    "interface {own:?} has both interfaces and selectors set: config sections are mutually exclusive"
+                    "interface {own} has both interfaces and selectors set: config sections are mutually exclusive",
+                    own = quoted(own)
                 );
                 scope.error_at(bond, format!("{at}.bond"), reason);
             }
@@ -44,7 +44,10 @@ pub(super) fn check(scope: &mut Scope<'_>) {
             let name = member.as_text().unwrap_or_default();
             if let Some(other) = owners.get(name).filter(|other| **other != own) {
                 let reason = format!(
-                    "interface {name:?} is declared as part of two separate links: {other:?} and {own:?}"
+                    "interface {name} is declared as part of two separate links: {other} and {own}",
+                    name = quoted(name),
+                    other = quoted(other),
+                    own = quoted(own)
                 );
                 scope.error_at(member, at.clone(), reason);
             }
@@ -118,16 +121,13 @@ fn is_empty(selector: &Node) -> bool {
 
 /// What is wrong with a WireGuard key, without the key.
 fn key_error(key: &str) -> Option<(String, String)> {
-    match STANDARD.decode(key) {
+    match base64(key) {
         Ok(raw) if raw.len() == 32 => None,
         Ok(raw) => Some((
             format!("wrong key length: {}", raw.len()),
-            format!("wrong key {key:?} length: {}", raw.len()),
+            format!("wrong key {key} length: {}", raw.len(), key = quoted(key)),
         )),
-        Err(_) => {
-            let text = "illegal base64 data".to_owned();
-            Some((text.clone(), text))
-        }
+        Err(error) => Some((error.clone(), error)),
     }
 }
 
@@ -153,14 +153,19 @@ fn check_wireguard(scope: &mut Scope<'_>, wireguard: &Node, at: &str) {
             scope.error_at(
                 peer,
                 at.clone(),
-                format!("peer endpoint {endpoint:?} is invalid"),
+                format!(
+                    "peer endpoint {endpoint} is invalid",
+                    endpoint = quoted(endpoint)
+                ),
             );
         }
         for allowed in items(peer, &["allowedIPs"]) {
             let text = allowed.as_text().unwrap_or_default();
             if parse_prefix(text).is_none() {
-                let reason =
-                    format!("peer allowed IP {text:?} is invalid: invalid CIDR address: {text}");
+                let reason = format!(
+                    "peer allowed IP {shown} is invalid: invalid CIDR address: {text}",
+                    shown = quoted(text)
+                );
                 scope.error_at(allowed, at.clone(), reason);
             }
         }
@@ -206,37 +211,48 @@ fn addressing(scope: &mut Scope<'_>, device: &Node, at: &str, owners: &HashMap<&
     let any = dhcp || !cidr.is_empty() || !addresses.is_empty() || vip.is_some();
     if owners.contains_key(own) && any {
         let reason = format!(
-            "[networking.os.device] {own:?}: bonded/bridged interface shouldn't have any addressing methods configured"
+            "[networking.os.device] {own}: bonded/bridged interface shouldn't have any addressing methods configured",
+            own = quoted(own)
         );
         scope.error_at(device, at.to_owned(), reason);
     }
     if !addresses.is_empty() && !cidr.is_empty() {
         let reason = format!(
-            "[networking.os.device] {own:?}: interface can't have both .cidr and .addresses set"
+            "[networking.os.device] {own}: interface can't have both .cidr and .addresses set",
+            own = quoted(own)
         );
         scope.error_at(device, at.to_owned(), reason);
     }
     if !cidr.is_empty() {
         if let Some(error) = address_or_network_error(cidr) {
-            let reason = format!("[networking.os.device.CIDR] {own:?}: {error}");
+            let reason = format!(
+                "[networking.os.device.CIDR] {own}: {error}",
+                own = quoted(own)
+            );
             scope.error_at(device, format!("{at}.cidr"), reason);
         }
         let reason = format!(
-            "{own:?}: machine.network.interface.cidr is deprecated, please use machine.network.interface.addresses"
+            "{own}: machine.network.interface.cidr is deprecated, please use machine.network.interface.addresses",
+            own = quoted(own)
         );
         scope.warn_at(device, format!("{at}.cidr"), reason);
     }
     for address in addresses {
         if let Some(error) = address.as_text().and_then(address_or_network_error) {
-            let reason = format!("[networking.os.device.addresses] {own:?}: {error}");
+            let reason = format!(
+                "[networking.os.device.addresses] {own}: {error}",
+                own = quoted(own)
+            );
             scope.error_at(address, format!("{at}.addresses"), reason);
         }
     }
     if let Some(vip) = vip {
         let address = text(vip, "ip");
         if address.parse::<IpAddr>().is_err() {
-            let reason =
-                format!("[networking.os.device.vip] failed to parse {address:?} as IP address");
+            let reason = format!(
+                "[networking.os.device.vip] failed to parse {address} as IP address",
+                address = quoted(address)
+            );
             scope.error_at(vip, format!("{at}.vip.ip"), reason);
         }
     }
@@ -248,7 +264,10 @@ fn routes(scope: &mut Scope<'_>, device: &Node, at: &str) {
         let name = format!("networking.os.device.route[{index}]");
         let (network, gateway) = (text(route, "network"), text(route, "gateway"));
         let invalid = |scope: &mut Scope<'_>, key: &str, value: &str| {
-            let reason = format!("[{name}.{key}] {value:?}: invalid network address");
+            let reason = format!(
+                "[{name}.{key}] {value}: invalid network address",
+                value = quoted(value)
+            );
             scope.error_at(route, format!("{at}.{key}"), reason);
         };
         if !network.is_empty() && parse_prefix(network).is_none() {

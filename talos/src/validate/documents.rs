@@ -1,6 +1,7 @@
 //! The rules of single documents, found by their kind.
 
 use super::found::{Scope, items};
+use super::go::quoted;
 use super::names::split_host_port;
 use super::{bgp, cel, containers, kubernetes, links, pem, resolvers, storage, volumes};
 use crate::schema::{Url, parse_duration, print_duration};
@@ -118,8 +119,10 @@ fn probe(scope: &mut Scope<'_>, what: &str) {
                 None => scope.error(&["url"], "HTTP probe URL is required"),
                 Some(url) if url.scheme != "http" && url.scheme != "https" => {
                     let scheme = url.scheme;
-                    let reason =
-                        format!("HTTP probe URL scheme must be http or https, got {scheme:?}");
+                    let reason = format!(
+                        "HTTP probe URL scheme must be http or https, got {scheme}",
+                        scheme = quoted(&scheme)
+                    );
                     scope.error(&["url"], reason);
                 }
                 Some(url) if url.host().is_empty() => {
@@ -154,7 +157,7 @@ fn environment(scope: &mut Scope<'_>) {
             .next()
             .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
         if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            let reason = format!("invalid environment variable name: {:?}", entry.key);
+            let reason = format!("invalid environment variable name: {}", quoted(&entry.key));
             scope.error(&["variables", &entry.key], reason);
         }
     }
@@ -326,8 +329,8 @@ fn registry_mirror(scope: &mut Scope<'_>) {
             }
             Some(url) if url.scheme != "http" && url.scheme != "https" => {
                 let reason = format!(
-                    "endpoints[{index}].url has unsupported scheme: {:?}",
-                    url.scheme
+                    "endpoints[{index}].url has unsupported scheme: {}",
+                    quoted(&url.scheme)
                 );
                 scope.error_at(endpoint, at, reason);
             }

@@ -286,8 +286,3 @@ pub(super) fn items<'a>(root: &'a Node, path: &[&str]) -> &'a [Node] {
 pub(super) fn number(root: &Node, path: &[&str]) -> Option<i128> {
     root.text_at(path).and_then(crate::yaml::integer)
 }
-
-/// As Go prints a text in quotes.
-pub(super) fn quoted(text: &str) -> String {
-    format!("{text:?}")
-}

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::found::{Scope, items, several};
+use super::go::quoted;
 use super::machine::{Kind, ROLES};
 use super::names::{self, dns_subdomain, endpoint_error, is_subnet_or_address};
 use super::{Locality, cluster, pem};
@@ -32,7 +33,10 @@ pub(super) fn protected_fields(scope: &mut Scope<'_>, path: &[&str]) {
     };
     for field in PROTECTED.iter().filter(|f| config.value(f).is_some()) {
         let path: Vec<&str> = path.iter().chain([field]).copied().collect();
-        let reason = format!("kubelet configuration field {field:?} can't be overridden");
+        let reason = format!(
+            "kubelet configuration field {field} can't be overridden",
+            field = quoted(field)
+        );
         scope.error(&path, reason);
     }
 }
@@ -84,7 +88,8 @@ pub(super) fn check(kind: &str, scope: &mut Scope<'_>) {
             for role in scope.items(&["allowedRoles"]) {
                 let text = role.as_text().unwrap_or_default();
                 if !ROLES.contains(&text) {
-                    let reason = format!("invalid role {text:?} in .allowedRoles");
+                    let reason =
+                        format!("invalid role {text} in .allowedRoles", text = quoted(text));
                     scope.error_at(role, "allowedRoles".into(), reason);
                 }
             }
@@ -131,11 +136,15 @@ fn image(scope: &mut Scope<'_>, what: &str) {
 pub(super) fn image_error(generator: Generator, image: &str) -> Option<String> {
     let fail = |error: String| {
         Some(format!(
-            "failed to parse Kubernetes version from image reference {image:?}: {error}"
+            "failed to parse Kubernetes version from image reference {image}: {error}",
+            image = quoted(image)
         ))
     };
     let Some((_, version)) = image.rsplit_once(":v") else {
-        return fail(format!("invalid image reference: {image:?}"));
+        return fail(format!(
+            "invalid image reference: {image}",
+            image = quoted(image)
+        ));
     };
     let version = version.split('@').next().unwrap_or_default();
     let release = version.split(['-', '+']).next().unwrap_or_default();
@@ -209,8 +218,8 @@ fn api_server(scope: &mut Scope<'_>) {
         for entry in arguments.into_iter().flatten() {
             if entry.key.starts_with(prefix) {
                 let reason = format!(
-                    "kube-apiserver extra argument {:?} is not allowed: use {instead}",
-                    entry.key
+                    "kube-apiserver extra argument {} is not allowed: use {instead}",
+                    quoted(&entry.key)
                 );
                 scope.error(&["extraArgs", &entry.key], reason);
             }
@@ -228,13 +237,15 @@ fn proxy(scope: &mut Scope<'_>) {
         "" | "nftables" => {}
         mode @ ("iptables" | "ipvs") => {
             let reason = format!(
-                "proxy mode {mode:?} is not recommended, please switch to nftables if possible"
+                "proxy mode {mode} is not recommended, please switch to nftables if possible",
+                mode = quoted(mode)
             );
             scope.warn(&["mode"], reason);
         }
         mode => {
             let reason = format!(
-                "invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"
+                "invalid proxy mode {mode}: supported modes are iptables, ipvs and nftables",
+                mode = quoted(mode)
             );
             scope.error(&["mode"], reason);
         }
@@ -303,8 +314,8 @@ fn manifest(scope: &mut Scope<'_>, what: &str) {
         None => scope.error(&["url"], "manifest URL is required"),
         Some(url) if url.scheme != "http" && url.scheme != "https" => {
             let reason = format!(
-                "manifest URL scheme must be http or https: {:?}",
-                url.scheme
+                "manifest URL scheme must be http or https: {}",
+                quoted(&url.scheme)
             );
             scope.error(&["url"], reason);
         }
@@ -336,7 +347,7 @@ fn node(scope: &mut Scope<'_>) {
         let text = subnet.as_text().unwrap_or_default();
         let text = text.strip_prefix('!').unwrap_or(text);
         if !is_subnet_or_address(text) {
-            let reason = format!("nodeIP subnet is not valid: {text:?}");
+            let reason = format!("nodeIP subnet is not valid: {text}", text = quoted(text));
             scope.error_at(subnet, "nodeIP.validSubnets".into(), reason);
         }
     }

@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::cel;
 use super::documents::{duration, name_is_set};
 use super::found::{Scope, items, number};
+use super::go::{base64, quoted};
 use super::names::is_address;
 use crate::schema::parse_prefix;
 use crate::yaml::Node;
@@ -93,11 +91,11 @@ pub(super) fn vrf(scope: &mut Scope<'_>) {
 }
 
 /// What is wrong with a key; never the key itself.
-fn wireguard_key_error(key: &str) -> Option<&'static str> {
-    match STANDARD.decode(key) {
+fn wireguard_key_error(key: &str) -> Option<String> {
+    match base64(key) {
         Ok(raw) if raw.len() == 32 => None,
-        Ok(_) => Some("invalid wireguard key length"),
-        Err(_) => Some("illegal base64 data"),
+        Ok(_) => Some("invalid wireguard key length".to_owned()),
+        Err(error) => Some(error),
     }
 }
 
@@ -159,7 +157,7 @@ pub(super) fn veth(scope: &mut Scope<'_>) {
         } else if value.len() > 15 {
             "must not exceed 15 bytes".to_owned()
         } else if value == "." || value == ".." {
-            format!("must not be {value:?}")
+            format!("must not be {value}", value = quoted(value))
         } else if value.contains(['/', ':']) {
             "must not contain '/' or ':'".to_owned()
         } else if value.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -207,8 +205,10 @@ pub(super) fn virtual_address(scope: &mut Scope<'_>, vip: Vip) {
     if name.is_empty() {
         scope.error(&["name"], "name must be specified");
     } else if !is_address(name) {
-        let reason =
-            format!("name must be a valid IP address: ParseAddr({name:?}): unable to parse IP");
+        let reason = format!(
+            "name must be a valid IP address: ParseAddr({name}): unable to parse IP",
+            name = quoted(name)
+        );
         scope.error(&["name"], reason);
     }
     if scope.text(&["link"]).is_empty() {
@@ -226,7 +226,10 @@ pub(super) fn alias(scope: &mut Scope<'_>) {
     } else if let Some((prefix, suffix)) = name.split_once('%')
         && (suffix != "d" || prefix.is_empty())
     {
-        let reason = format!("name {name:?} contains an invalid format verb, use %d suffix");
+        let reason = format!(
+            "name {name} contains an invalid format verb, use %d suffix",
+            name = quoted(name)
+        );
         scope.error(&["name"], reason);
     }
     let path = ["selector", "match"];
@@ -245,8 +248,11 @@ pub(super) fn blackhole(scope: &mut Scope<'_>) {
     let name = scope.text(&["name"]);
     if parse_prefix(name).is_none() {
         let reason = match name.contains('/') {
-            false => format!("netip.ParsePrefix({name:?}): no '/'"),
-            true => format!("netip.ParsePrefix({name:?}): unable to parse IP"),
+            false => format!("netip.ParsePrefix({name}): no '/'", name = quoted(name)),
+            true => format!(
+                "netip.ParsePrefix({name}): unable to parse IP",
+                name = quoted(name)
+            ),
         };
         scope.error(
             &["name"],
@@ -267,7 +273,8 @@ pub(super) fn routing_rule(scope: &mut Scope<'_>) {
             "invalid syntax"
         };
         let reason = format!(
-            "invalid name: must be priority parsable unsigned integer: strconv.ParseUint: parsing {name:?}: {why}"
+            "invalid name: must be priority parsable unsigned integer: strconv.ParseUint: parsing {name}: {why}",
+            name = quoted(name)
         );
         scope.error(&["name"], reason);
     }

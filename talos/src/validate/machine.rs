@@ -1,6 +1,7 @@
 //! The main document: the machine's half.
 
-use super::found::{Scope, items, number, quoted, several};
+use super::found::{Scope, items, number, several};
+use super::go::quoted;
 use super::{Mode, cluster, devices, kubernetes, names};
 use crate::yaml::Node;
 
@@ -100,7 +101,11 @@ fn install(scope: &mut Scope<'_>) {
     {
         refuse(scope, "name", "selector on name is not supported".into());
     } else if !["", "nvme", "sd", "hdd", "ssd"].contains(&kind) {
-        refuse(scope, "type", format!("unsupported disk type {kind:?}"));
+        refuse(
+            scope,
+            "type",
+            format!("unsupported disk type {kind}", kind = quoted(kind)),
+        );
     }
     if scope.text(&["machine", "install", "disk"]).is_empty() && !matches {
         let reason = "either install disk or diskSelector should be defined";
@@ -138,7 +143,10 @@ fn type_name(scope: &mut Scope<'_>) {
     let path = ["machine", "type"];
     let written = scope.text(&path);
     if matches!(written, "" | "join") {
-        let reason = format!("use \"worker\" instead of {written:?} for machine type");
+        let reason = format!(
+            "use \"worker\" instead of {written} for machine type",
+            written = quoted(written)
+        );
         scope.warn(&path, reason);
     }
 }
@@ -196,7 +204,7 @@ fn kubespan(scope: &mut Scope<'_>) {
         return;
     }
     let mtu = ["machine", "network", "kubespan", "mtu"];
-    if scope.number(&mtu).is_some_and(|m| m < 1280) {
+    if scope.number(&mtu).is_some_and(|m| m != 0 && m < 1280) {
         scope.error(&mtu, "kubespan link MTU must be at least 1280");
     }
     if !scope.since_14() {
@@ -221,7 +229,10 @@ fn kubespan(scope: &mut Scope<'_>) {
         let text = item.as_text().unwrap_or_default();
         let text = text.strip_prefix('!').unwrap_or(text);
         if !names::is_subnet_or_address(text) {
-            let reason = format!("KubeSpan endpoint filter is not valid: {text:?}");
+            let reason = format!(
+                "KubeSpan endpoint filter is not valid: {text}",
+                text = quoted(text)
+            );
             scope.error_at(item, path.join(".") + ".endpoints", reason);
         }
     }
@@ -235,8 +246,10 @@ fn kubespan(scope: &mut Scope<'_>) {
     for item in scope.items(&excluded) {
         let text = item.as_text().unwrap_or_default();
         if crate::schema::parse_prefix(text).is_none() {
-            let reason =
-                format!("KubeSpan exclude advertised networks filter is not valid: {text:?}");
+            let reason = format!(
+                "KubeSpan exclude advertised networks filter is not valid: {text}",
+                text = quoted(text)
+            );
             scope.error_at(item, excluded.join("."), reason);
         }
     }
@@ -255,7 +268,8 @@ fn disks(scope: &mut Scope<'_>) {
             let size = partition.text_at(&["size"]).unwrap_or("0");
             if matches!(size, "0" | "0 B") {
                 let reason = format!(
-                    "partition for disk {device:?} is set to occupy full disk, but it's not the last partition in the list"
+                    "partition for disk {device} is set to occupy full disk, but it's not the last partition in the list",
+                    device = quoted(device)
                 );
                 scope.error_at(
                     partition,
@@ -273,7 +287,10 @@ fn kubelet(scope: &mut Scope<'_>) {
         let text = item.as_text().unwrap_or_default();
         let text = text.strip_prefix('!').unwrap_or(text);
         if !names::is_subnet_or_address(text) {
-            let reason = format!("kubelet nodeIP subnet is not valid: {text:?}");
+            let reason = format!(
+                "kubelet nodeIP subnet is not valid: {text}",
+                text = quoted(text)
+            );
             scope.error_at(item, path.join("."), reason);
         }
     }
@@ -290,7 +307,10 @@ fn system_encryption(scope: &mut Scope<'_>) {
         if keys.is_empty() {
             scope.error(
                 &at,
-                format!("partition {label:?}: no encryption keys provided"),
+                format!(
+                    "partition {label}: no encryption keys provided",
+                    label = quoted(label)
+                ),
             );
         }
         let mut used = Vec::new();
@@ -298,15 +318,18 @@ fn system_encryption(scope: &mut Scope<'_>) {
             let slot = number(item, &["slot"]).unwrap_or(0);
             let path = format!("{}.keys", at.join("."));
             if used.contains(&slot) {
-                let reason =
-                    format!("partition {label:?}: encryption key slot {slot} is already in use");
+                let reason = format!(
+                    "partition {label}: encryption key slot {slot} is already in use",
+                    label = quoted(label)
+                );
                 scope.error_at(item, path.clone(), reason);
             }
             used.push(slot);
             let kinds = ["nodeID", "static", "kms", "tpm"];
             if kinds.iter().all(|k| item.at(&[k]).is_none()) {
                 let reason = format!(
-                    "partition {label:?}: encryption key at slot {slot} doesn't have the configuration parameters"
+                    "partition {label}: encryption key at slot {slot} doesn't have the configuration parameters",
+                    label = quoted(label)
                 );
                 scope.error_at(item, path, reason);
             }
@@ -327,14 +350,21 @@ fn logging(scope: &mut Scope<'_>) {
                 }
                 let scheme = url.map(|u| u.scheme).unwrap_or_default();
                 if scheme != "tcp" && scheme != "udp" {
-                    let reason = format!("unexpected logging endpoint scheme {scheme:?}");
+                    let reason = format!(
+                        "unexpected logging endpoint scheme {scheme}",
+                        scheme = quoted(&scheme)
+                    );
                     scope.error_at(item, path.clone(), reason);
                 }
             }
         }
         let format = item.text_at(&["format"]).unwrap_or_default();
         if format != "json_lines" {
-            scope.error_at(item, path, format!("unknown logging format {format:?}"));
+            scope.error_at(
+                item,
+                path,
+                format!("unknown logging format {format}", format = quoted(format)),
+            );
         }
     }
 }
@@ -346,7 +376,7 @@ fn extensions(scope: &mut Scope<'_>) {
     for item in all {
         let image = item.text_at(&["image"]).unwrap_or_default();
         if seen.contains(&image) {
-            let reason = format!("duplicate system extension {image:?}");
+            let reason = format!("duplicate system extension {image}", image = quoted(image));
             scope.error_at(item, path.join("."), reason);
         }
         seen.push(image);
@@ -403,7 +433,8 @@ fn features(scope: &mut Scope<'_>, kind: Kind) {
             let role = item.as_text().unwrap_or_default();
             if !ROLES.contains(&role) {
                 let reason = format!(
-                    "invalid role {role:?} in allowed roles for Kubernetes Talos API Access"
+                    "invalid role {role} in allowed roles for Kubernetes Talos API Access",
+                    role = quoted(role)
                 );
                 scope.error_at(item, path.join("."), reason);
             }
@@ -466,7 +497,7 @@ fn registries(scope: &mut Scope<'_>) {
         let mapping = scope.mapping(&["machine", "registries", section]);
         for entry in mapping.into_iter().flatten() {
             if entry.value.is_null() {
-                let reason = format!("registries.{section}[{:?}] is null", entry.key);
+                let reason = format!("registries.{section}[{}] is null", quoted(&entry.key));
                 scope.error(&["machine", "registries", section, &entry.key], reason);
             }
         }

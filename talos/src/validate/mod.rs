@@ -14,6 +14,7 @@ mod containers;
 mod devices;
 mod documents;
 mod found;
+mod go;
 mod hints;
 mod kubernetes;
 mod links;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::go::quoted;
 use crate::schema::parse_prefix;
 use crate::yaml::Mapping;
 
@@ -27,7 +28,7 @@ pub(super) fn annotations(annotations: &Mapping) -> Vec<String> {
             .strip_prefix("talos.dev/owned-")
             .is_some_and(|k| owned.contains(&k))
         {
-            errors.push(format!("annotation {key:?} is reserved"));
+            errors.push(format!("annotation {key} is reserved", key = quoted(key)));
         }
         size += key.len() + value.len();
     }
@@ -47,7 +48,10 @@ pub(super) fn taints(taints: &Mapping) -> Vec<String> {
             None => ("", value),
         };
         if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-            return Err(format!("invalid taint effect: {effect:?}"));
+            return Err(format!(
+                "invalid taint effect: {effect}",
+                effect = quoted(effect)
+            ));
         }
         label_value(value)
     };
@@ -70,31 +74,51 @@ pub(super) fn qualified_name(value: &str) -> Result<(), String> {
     let parts: Vec<&str> = value.split('/').collect();
     let name = match parts.as_slice() {
         [name] => name,
-        ["", _] => return Err(format!("prefix cannot be empty: {value:?}")),
+        ["", _] => {
+            return Err(format!(
+                "prefix cannot be empty: {value}",
+                value = quoted(value)
+            ));
+        }
         [prefix, name] => {
-            dns_subdomain(prefix).map_err(|e| format!("prefix {prefix:?} is invalid: {e}"))?;
+            dns_subdomain(prefix)
+                .map_err(|e| format!("prefix {prefix} is invalid: {e}", prefix = quoted(prefix)))?;
             name
         }
-        _ => return Err(format!("invalid format: too many slashes: {value:?}")),
+        _ => {
+            return Err(format!(
+                "invalid format: too many slashes: {value}",
+                value = quoted(value)
+            ));
+        }
     };
     if name.is_empty() {
-        return Err(format!("name cannot be empty: {value:?}"));
+        return Err(format!(
+            "name cannot be empty: {value}",
+            value = quoted(value)
+        ));
     }
     if name.len() > 63 {
-        return Err(format!("name is too long: {value:?} (limit is 63)"));
+        return Err(format!(
+            "name is too long: {value} (limit is 63)",
+            value = quoted(value)
+        ));
     }
     is_word(name)
         .then_some(())
-        .ok_or_else(|| format!("name {name:?} is invalid"))
+        .ok_or_else(|| format!("name {name} is invalid", name = quoted(name)))
 }
 
 fn label_value(value: &str) -> Result<(), String> {
     if value.len() > 63 {
-        return Err(format!("label value length exceeds limit of 63: {value:?}"));
+        return Err(format!(
+            "label value length exceeds limit of 63: {value}",
+            value = quoted(value)
+        ));
     }
     (value.is_empty() || is_word(value))
         .then_some(())
-        .ok_or_else(|| format!("label value {value:?} is invalid"))
+        .ok_or_else(|| format!("label value {value} is invalid", value = quoted(value)))
 }
 
 /// Letters, digits, `-`, `_` and `.`, with a letter or digit at both ends.
@@ -107,7 +131,8 @@ fn is_word(text: &str) -> bool {
 pub(super) fn dns_subdomain(value: &str) -> Result<(), String> {
     if value.len() > 253 {
         return Err(format!(
-            "domain name length exceeds limit of 253: {value:?}"
+            "domain name length exceeds limit of 253: {value}",
+            value = quoted(value)
         ));
     }
     let label = |label: &str| {
@@ -115,11 +140,12 @@ pub(super) fn dns_subdomain(value: &str) -> Result<(), String> {
         let dash = label.starts_with('-') || label.ends_with('-');
         !label.is_empty() && label.bytes().all(inner) && !dash
     };
-    value
-        .split('.')
-        .all(label)
-        .then_some(())
-        .ok_or_else(|| format!("domain doesn't match required format: {value:?}"))
+    value.split('.').all(label).then_some(()).ok_or_else(|| {
+        format!(
+            "domain doesn't match required format: {value}",
+            value = quoted(value)
+        )
+    })
 }
 
 /// What Talos takes for the DNS domain of a cluster.
@@ -162,12 +188,15 @@ pub(super) fn address_or_network_error(text: &str) -> Option<String> {
         return (parse_prefix(text).is_none()).then(|| format!("invalid CIDR address: {text}"));
     }
     let plain = text.parse::<IpAddr>().is_ok();
-    (!plain).then(|| format!("failed to parse IP address {text:?}"))
+    (!plain).then(|| format!("failed to parse IP address {text}", text = quoted(text)))
 }
 
 /// A host and a port, as Go's library splits them; the error is its own.
 pub(super) fn split_host_port(text: &str) -> Result<(&str, &str), String> {
-    let error = |what: &str| format!("address {text}: {what}");
+    let error = |what: &str| match text {
+        "" => what.to_owned(),
+        text => format!("address {text}: {what}"),
+    };
     let Some(colon) = text.rfind(':') else {
         return Err(error("missing port in address"));
     };
@@ -193,7 +222,7 @@ pub(super) fn split_host_port(text: &str) -> Result<(&str, &str), String> {
 /// `None` where a URL can be an endpoint.
 pub(super) fn endpoint_error(text: &str) -> Option<String> {
     let Some(url) = crate::schema::Url::parse(text) else {
-        return Some(format!("parse {text:?}: not a URL"));
+        return Some(format!("parse {text}: not a URL", text = quoted(text)));
     };
     let colons = url.authority.matches(':').count();
     if colons > 2 && !(url.authority.contains('[') && url.authority.contains(']')) {

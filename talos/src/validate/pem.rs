@@ -2,6 +2,7 @@
 
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::go::quoted;
 use crate::yaml::Node;
 
 /// How closely a pair is looked at.
@@ -38,7 +39,10 @@ pub(super) fn key_error(text: &str) -> Option<String> {
             let sequence = block.contents().first() == Some(&0x30);
             (!sequence).then(|| "failed to parse private key".into())
         }
-        other => Some(format!("unsupported key type: {other:?}")),
+        other => Some(format!(
+            "unsupported key type: {other}",
+            other = quoted(other)
+        )),
     }
 }
 
@@ -49,11 +53,12 @@ pub(super) fn blocks_error(text: &str, types: &[&str]) -> Option<String> {
         .iter()
         .find(|b| !types.is_empty() && !types.contains(&b.tag()));
     if let Some(block) = wrong {
-        let expected: Vec<String> = types.iter().map(|t| format!("{t:?}")).collect();
+        let expected: Vec<String> = types.iter().map(|t| quoted(t)).collect();
         let expected = expected.join(" ");
         let tag = block.tag();
         return Some(format!(
-            "unexpected PEM block type {tag:?}, expected one of [{expected}]"
+            "unexpected PEM block type {tag}, expected one of [{expected}]",
+            tag = quoted(tag)
         ));
     }
     blocks.is_empty().then(|| "no PEM blocks found".into())

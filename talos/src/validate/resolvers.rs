@@ -2,6 +2,7 @@
 
 use super::documents::duration;
 use super::found::{Scope, items};
+use super::go::quoted;
 use super::names::{is_address, is_subnet_or_address};
 use crate::yaml::Node;
 
@@ -31,7 +32,10 @@ pub(super) fn hostname(scope: &mut Scope<'_>) {
     }
     let first = hostname.split('.').next().unwrap_or_default();
     if first.is_empty() || first.len() > 63 {
-        scope.error(&path, format!("invalid hostname {first:?}"));
+        scope.error(
+            &path,
+            format!("invalid hostname {first}", first = quoted(first)),
+        );
     }
 }
 
@@ -44,7 +48,10 @@ pub(super) fn kubespan(scope: &mut Scope<'_>) {
         let text = item.as_text().unwrap_or_default();
         let text = text.strip_prefix('!').unwrap_or(text);
         if !is_subnet_or_address(text) {
-            let reason = format!("KubeSpan endpoint filter is not valid: {text:?}");
+            let reason = format!(
+                "KubeSpan endpoint filter is not valid: {text}",
+                text = quoted(text)
+            );
             scope.error_at(item, "filters.endpoints".into(), reason);
         }
     }
@@ -71,7 +78,10 @@ pub(super) fn time_sync(scope: &mut Scope<'_>) {
         for server in scope.items(&["ntp", "servers"]) {
             let text = server.as_text().unwrap_or_default();
             if text.parse::<std::net::IpAddr>().is_ok() {
-                let reason = format!("NTS requires hostnames, not IP addresses: {text:?}");
+                let reason = format!(
+                    "NTS requires hostnames, not IP addresses: {text}",
+                    text = quoted(text)
+                );
                 scope.error_at(server, "ntp.servers".into(), reason);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::cel;
 use super::found::Scope;
+use super::go::quoted;
 use super::machine::runtime_spec_error;
 use super::names::qualified_name;
 use crate::schema::Size;
@@ -55,7 +56,10 @@ fn extension(scope: &mut Scope<'_>) {
     }
     let files = scope.items(&["configFiles"]);
     if files.is_empty() && scope.items(&["environment"]).is_empty() {
-        let reason = format!("no config files found for extension {name:?}");
+        let reason = format!(
+            "no config files found for extension {name}",
+            name = quoted(name)
+        );
         scope.error(&["configFiles"], reason);
         return;
     }
@@ -68,7 +72,10 @@ fn extension(scope: &mut Scope<'_>) {
         } else {
             continue;
         };
-        let reason = format!("extension {what} is required for extension {name:?}");
+        let reason = format!(
+            "extension {what} is required for extension {name}",
+            name = quoted(name)
+        );
         scope.error_at(file, format!("configFiles.{index}"), reason);
         return;
     }
@@ -117,7 +124,10 @@ fn etc_file(scope: &mut Scope<'_>) {
     if escapes {
         scope.error(
             &["name"],
-            format!("user etc file {path:?} must be a local path"),
+            format!(
+                "user etc file {path} must be a local path",
+                path = quoted(path)
+            ),
         );
         return;
     }
@@ -125,7 +135,10 @@ fn etc_file(scope: &mut Scope<'_>) {
     if MANAGED.contains(&path) || MANAGED_FOLDERS.contains(&first) {
         scope.error(
             &["name"],
-            format!("user etc file {path:?} is managed by Talos"),
+            format!(
+                "user etc file {path} is managed by Talos",
+                path = quoted(path)
+            ),
         );
     }
 }

@@ -3,6 +3,7 @@
 use super::cel;
 use super::documents::duration;
 use super::found::{Scope, items, number};
+use super::go::quoted;
 use crate::schema::Size;
 use crate::yaml::{Mapping, Node};
 
@@ -236,7 +237,7 @@ fn user(scope: &mut Scope<'_>) {
         }
         other => scope.error(
             &["volumeType"],
-            format!("unsupported volume type {other:?}"),
+            format!("unsupported volume type {other}", other = quoted(other)),
         ),
     }
     upkeep(scope);
@@ -271,8 +272,8 @@ fn system(scope: &mut Scope<'_>) {
     let promotable = scope.since_14() && new.contains(&volume);
     if !old.contains(&volume) && !promotable {
         let known: Vec<String> = match scope.since_14() {
-            true => old.iter().chain(&new).map(|n| format!("{n:?}")).collect(),
-            false => old.iter().map(|n| format!("{n:?}")).collect(),
+            true => old.iter().chain(&new).map(|n| quoted(n)).collect(),
+            false => old.iter().map(|n| quoted(n)).collect(),
         };
         let reason = format!("only [{}] volumes are supported", known.join(" "));
         scope.error(&["name"], reason);
@@ -305,16 +306,23 @@ fn state(scope: &mut Scope<'_>) {
 fn mounts(scope: &mut Scope<'_>, volume: &str, promotable: bool) {
     let mounted = is_set(scope, &["mount"]);
     if matches!(volume, "STATE" | "IMAGECACHE") && mounted {
-        let reason = format!("mount config is not allowed for the {volume:?} volume");
+        let reason = format!(
+            "mount config is not allowed for the {volume} volume",
+            volume = quoted(volume)
+        );
         scope.error(&["mount"], reason);
     }
     if volume == "IMAGECACHE" && filesystem_is_set(scope.root) {
-        let reason = format!("filesystem config is not allowed for the {volume:?} volume");
+        let reason = format!(
+            "filesystem config is not allowed for the {volume} volume",
+            volume = quoted(volume)
+        );
         scope.error(&["filesystem"], reason);
     }
     if promotable && mounted && !is_set(scope, &["provisioning"]) {
         let reason = format!(
-            "mount config for the {volume:?} volume is only supported when it is provisioned onto a dedicated partition"
+            "mount config for the {volume} volume is only supported when it is provisioned onto a dedicated partition",
+            volume = quoted(volume)
         );
         scope.error(&["mount"], reason);
     }

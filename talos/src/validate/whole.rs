@@ -1,6 +1,7 @@
 //! Rules about all documents together. Generator 1.13 has none of them.
 
 use super::found::{Found, Scope};
+use super::go::quoted;
 use super::machine::Kind;
 use super::{Mode, Rules};
 use crate::patch::Document;
@@ -138,7 +139,9 @@ fn containers(all: &All<'_>, scope: &mut Scope<'_>) {
     for (name, others) in &edges {
         for other in others.iter().filter(|o| !o.is_empty() && !exists(o)) {
             let reason = format!(
-                "container {name:?} depends on container {other:?} which is not configured"
+                "container {name} depends on container {other} which is not configured",
+                name = quoted(name),
+                other = quoted(other)
             );
             scope.error(&[], reason);
         }

@@ -65,7 +65,9 @@ pub(crate) fn emit_json_layout(node: &Node) -> String {
     out.out
 }
 
-fn sort_keys(node: &mut Node) {
+/// Makes of a tree what a round trip through JSON leaves: every mapping in block style, its keys sorted.
+pub(crate) fn sort_keys(node: &mut Node) {
+    node.flow = false;
     match &mut node.value {
         Value::Scalar(_) => {}
         Value::Sequence(items) => items.iter_mut().for_each(sort_keys),
@@ -150,7 +152,7 @@ impl Emitter {
     fn one_line(&self, node: &Node, out: &mut String) {
         match &node.value {
             Value::Scalar(scalar) if scalar.kind == Kind::Text => {
-                out.push_str(&super::quote_key(&scalar.text, self.style));
+                out.push_str(&self.in_flow(&scalar.text));
             }
             Value::Scalar(scalar) => out.push_str(&scalar.text),
             Value::Sequence(items) => {
@@ -165,12 +167,21 @@ impl Emitter {
                 out.push('{');
                 for (index, entry) in mapping.iter().enumerate() {
                     out.push_str(if index > 0 { ", " } else { "" });
-                    out.push_str(&super::quote_key(&entry.key, self.style));
+                    out.push_str(&self.in_flow(&entry.key));
                     out.push_str(": ");
                     self.one_line(&entry.value, out);
                 }
                 out.push('}');
             }
+        }
+    }
+
+    /// A text inside a flow collection, where more than elsewhere would end it.
+    fn in_flow(&self, text: &str) -> String {
+        let plain = form(text, self.style) == Form::Plain;
+        match plain && text.contains([',', '?', '[', ']', '{', '}', ':']) {
+            true => single_quoted(text),
+            false => super::quote_key(text, self.style),
         }
     }
 
@@ -249,7 +260,12 @@ impl Emitter {
     fn scalar(&mut self, scalar: &Scalar, indent: usize) {
         match scalar.kind {
             Kind::Text => {
-                let form = form(&scalar.text, self.style);
+                let mut form = form(&scalar.text, self.style);
+                // The library that writes JSON as YAML is an older one, to which a tab is a special character.
+                let older = self.layout == Layout::Json && scalar.text.contains('\t');
+                if form == Form::Literal && older {
+                    form = Form::Double;
+                }
                 self.text(&scalar.text, form, indent);
             }
             Kind::Null => self.out.push_str("null"),

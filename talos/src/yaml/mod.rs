@@ -14,8 +14,9 @@ mod strict;
 mod typed;
 
 pub use emit::{Style, emit, emit_documents};
-pub(crate) use emit::{emit_as_written, emit_json_layout};
+pub(crate) use emit::{emit_as_written, emit_json_layout, sort_keys};
 pub use natural::natural_cmp;
+pub(crate) use parse::leading_documents;
 pub(crate) use parse::within_bounds;
 pub use parse::{ParseError, parse_bytes, parse_documents};
 pub use scalar::{Kind, Scalar};

@@ -77,13 +77,29 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Vec<Node>, ParseError> {
     }
 }
 
+/// The documents that end before the place where a text is broken.
+pub(crate) fn leading_documents(text: &str) -> Vec<Node> {
+    let mut documents = Vec::new();
+    if within_bounds(text.len()).is_ok() {
+        // Why it breaks is what the caller knows already.
+        let _broken = read(text, &mut documents).is_err();
+    }
+    documents.retain(|root| !root.is_null());
+    documents
+}
+
 /// Every document, also those that hold nothing, by the parser that knows all of YAML.
 pub(super) fn whole(text: &str) -> Result<Vec<Node>, ParseError> {
+    let mut documents = Vec::new();
+    read(text, &mut documents)?;
+    Ok(documents)
+}
+
+fn read(text: &str, documents: &mut Vec<Node>) -> Result<(), ParseError> {
     strict::characters(text)?;
     let mut watch = Watch::new(text);
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
-    let mut documents = Vec::new();
     while let Some(next) = parser.next_event() {
         let (event, span) = next.map_err(|e| {
             let at = (e.marker().line(), e.marker().col() + 1);
@@ -120,7 +136,7 @@ pub(super) fn whole(text: &str) -> Result<Vec<Node>, ParseError> {
         }
     }
     watch.end()?;
-    Ok(documents)
+    Ok(())
 }
 
 /// Flow collections begin with a character of their own; block ones with their first element.

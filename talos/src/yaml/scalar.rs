@@ -55,7 +55,7 @@ pub(super) fn resolve(text: &str) -> Kind {
         _ => {}
     }
     match text.as_bytes()[0] {
-        b'.' if is_float(text) => Kind::Float,
+        b'.' if is_float(&without_separators(text)) => Kind::Float,
         b'0'..=b'9' | b'+' | b'-' => number(text),
         _ => Kind::Text,
     }
@@ -76,6 +76,18 @@ fn number(text: &str) -> Kind {
 
 fn without_underscores(text: &str) -> Cow<'_, str> {
     match text.contains('_') {
+        true => Cow::Owned(text.replace('_', "")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// Without underscores between two digits: those that Go's own reader of numbers takes.
+fn without_separators(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let separates = |at: usize| at > 0 && digit(at - 1) && digit(at + 1);
+    let mut marks = text.match_indices('_').map(|(at, _)| at);
+    match text.contains('_') && marks.all(separates) {
         true => Cow::Owned(text.replace('_', "")),
         false => Cow::Borrowed(text),
     }
@@ -182,7 +194,8 @@ fn is_zone(text: &str) -> bool {
     if text == "Z" {
         return true;
     }
-    match text[1..].split_once(':') {
+    let digits = text.strip_prefix(['+', '-']);
+    match digits.and_then(|d| d.split_once(':')) {
         Some((hours, minutes)) => {
             hours.len() == 2 && minutes.len() == 2 && within(hours, 0, 24) && within(minutes, 0, 60)
         }
@@ -255,9 +268,9 @@ fn has_spaced_break(text: &str) -> bool {
 }
 
 fn literal_possible(text: &str) -> bool {
-    let only_breaks = text.bytes().all(|b| b == b'\n');
+    let blank = text.chars().all(char::is_whitespace);
     let space_before_break = text.contains(" \n") || text.ends_with(' ');
-    !only_breaks && !space_before_break && !text.chars().any(|c| c != '\n' && is_special(c))
+    !blank && !space_before_break && !text.chars().any(|c| c != '\n' && is_special(c))
 }
 
 /// Characters that only a double-quoted text can hold.

@@ -24,7 +24,7 @@ pub(crate) struct Case {
     pub(crate) generate: Option<Generate>,
     config: Option<String>,
     #[serde(default)]
-    patches: Vec<String>,
+    pub(crate) patches: Vec<String>,
     via: Option<Via>,
     comments: Option<Comments>,
     mode: Option<Mode>,
