@@ -327,7 +327,7 @@ fn tabs_indent_nothing() {
         "a: b\n \tc\n",
         "a: b\t# c\n",
         "a: b\n \t# c\nd: e\n",
-        "é: ['ü'\n\t, b]\n",
+        "é: ['ü'\n \t, b]\n",
     ] {
         parse_documents(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
     }
