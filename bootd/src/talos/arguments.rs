@@ -7,6 +7,8 @@ use metal_proto::metal::v1::{ClusterFacts, ErrorDetail, Network, NodeConfig, Rol
 use talos::config::{self, Cni, Endpoint, Install, Toggle};
 use talos::layer::{self, Layer, LayerFault, Vip};
 
+use super::render::detail;
+
 /// All arguments of a node.
 pub(super) fn layer(node: &NodeConfig, install: Install) -> Result<Layer, ErrorDetail> {
     let role = match node.role() {
@@ -14,7 +16,7 @@ pub(super) fn layer(node: &NodeConfig, install: Install) -> Result<Layer, ErrorD
         Role::Worker => config::Role::Worker,
         Role::Unspecified => {
             let why = "A node is a controlplane or a worker.";
-            return Err(bad("bad-role", "The role is missing", why, "role"));
+            return Err(detail("bad-role", "The role is missing", why, "role"));
         }
     };
     let mut out = layer::Node::new(role);
@@ -34,7 +36,7 @@ pub(super) fn layer(node: &NodeConfig, install: Install) -> Result<Layer, ErrorD
 fn cluster(facts: ClusterFacts) -> Result<layer::Cluster, ErrorDetail> {
     let endpoint = Endpoint::parse(&facts.endpoint).map_err(|e| {
         let at = "cluster.endpoint";
-        bad(
+        detail(
             "bad-endpoint",
             "The endpoint cannot be used",
             &e.to_string(),
@@ -47,7 +49,12 @@ fn cluster(facts: ClusterFacts) -> Result<layer::Cluster, ErrorDetail> {
         "none" => Cni::None,
         other => {
             let why = format!("`{other}` is neither flannel nor none.");
-            return Err(bad("bad-cni", "The CNI is not known", &why, "cluster.cni"));
+            return Err(detail(
+                "bad-cni",
+                "The CNI is not known",
+                &why,
+                "cluster.cni",
+            ));
         }
     };
     if facts.kube_proxy == Some(false) {
@@ -90,14 +97,4 @@ pub(super) fn attribute(fault: &LayerFault) -> String {
 
 fn stated(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn bad(reason: &str, summary: &str, detail: &str, attribute: &str) -> ErrorDetail {
-    ErrorDetail {
-        reason: reason.into(),
-        summary: summary.into(),
-        detail: detail.into(),
-        hint: String::new(),
-        attribute: attribute.into(),
-    }
 }

@@ -202,7 +202,8 @@ fn invalid(why: &str) -> ErrorDetail {
     )
 }
 
-fn detail(reason: &str, summary: &str, detail: &str, attribute: &str) -> ErrorDetail {
+/// A refusal without a hint.
+pub(super) fn detail(reason: &str, summary: &str, detail: &str, attribute: &str) -> ErrorDetail {
     ErrorDetail {
         reason: reason.into(),
         summary: summary.into(),
