@@ -154,14 +154,12 @@ impl Bundle {
     }
 }
 
-/// Whether the text is one block as Go writes it: what nearly every file has, and quick to see.
-fn is_usual_pem(text: &str) -> bool {
-    let body = || {
-        let (label, rest) = text.strip_prefix("-----BEGIN ")?.split_once("-----\n")?;
-        let rest = rest.strip_suffix("-----\n")?.strip_suffix(label)?;
-        rest.strip_suffix("\n-----END ")
-    };
-    body().is_some_and(is_base64_in_lines)
+/// Label and lines of one block as Go writes it: what nearly every file has, and quick to see.
+fn usual_block(text: &str) -> Option<(&str, &str)> {
+    let (label, rest) = text.strip_prefix("-----BEGIN ")?.split_once("-----\n")?;
+    let rest = rest.strip_suffix("-----\n")?.strip_suffix(label)?;
+    let body = rest.strip_suffix("\n-----END ")?;
+    is_base64_in_lines(body).then_some((label, body))
 }
 
 /// Whether it is base64 in lines of 64 digits, without decoding more than the last one, which may be shorter.
@@ -177,24 +175,17 @@ fn is_base64_in_lines(body: &str) -> bool {
         && STANDARD.decode_slice(last, &mut [0; LINE]).is_ok()
 }
 
-/// Label and content of one block as Go writes it.
-fn usual_pem(text: &str) -> Option<(&str, Vec<u8>)> {
-    let (label, rest) = text.strip_prefix("-----BEGIN ")?.split_once("-----\n")?;
-    let (body, end) = rest.split_once("-----END ")?;
-    if end.strip_suffix("-----\n")? != label || body.is_empty() {
-        return None;
-    }
-    let der = STANDARD.decode(body.replace('\n', "")).ok()?;
-    Some((label, der))
-}
-
 /// Label and content of the first block.
 fn pem_block<'a>(
     text: &'a str,
     part: &'static str,
 ) -> Result<(Cow<'a, str>, Vec<u8>), SecretsError> {
-    if let Some((label, der)) = usual_pem(text) {
-        return Ok((label.into(), der));
+    let decoded = usual_block(text).and_then(|(label, body)| {
+        let der = STANDARD.decode(body.replace('\n', "")).ok()?;
+        Some((label.into(), der))
+    });
+    if let Some(block) = decoded {
+        return Ok(block);
     }
     let block = pem::parse(text).map_err(|_| SecretsError::Invalid {
         line: None,
@@ -205,9 +196,9 @@ fn pem_block<'a>(
 }
 
 fn is_pem(text: &str, part: &'static str) -> Result<(), SecretsError> {
-    match is_usual_pem(text) {
-        true => Ok(()),
-        false => pem_block(text, part).map(|_| ()),
+    match usual_block(text) {
+        Some(_) => Ok(()),
+        None => pem_block(text, part).map(|_| ()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::found::{Scope, number};
 use crate::yaml::Node;
 
-const MODES: [&str; 7] = [
+pub(super) const MODES: [&str; 7] = [
     "balance-rr",
     "active-backup",
     "balance-xor",

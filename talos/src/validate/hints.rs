@@ -3,10 +3,11 @@
 //! Rules keep the machinery's words, which say what is wrong and seldom what would be right. Not here: hints that only
 //! the rule itself can give, which it states beside its words.
 
+use super::bond;
 use crate::schema::nearest;
 
 /// A part of a finding's words, and what to do.
-const HINTS: [(&str, &str); 34] = [
+const HINTS: [(&str, &str); 35] = [
     (
         "is already set in v1alpha1 config",
         "state it in one place: remove the key of the main document, or the document",
@@ -100,7 +101,8 @@ const HINTS: [(&str, &str); 34] = [
         "doesn't have the configuration parameters",
         "give the key one of static, nodeID, kms and tpm",
     ),
-    ("slot", "give every key a slot of its own"),
+    ("encryption key slot", "give every key a slot of its own"),
+    ("duplicate key slot", "give every key a slot of its own"),
     ("expected 32 bytes", "write 32 random bytes in base64"),
     ("is duplicate", "give each one a name of its own"),
     ("name is required", "write name beside apiVersion and kind"),
@@ -121,18 +123,7 @@ const HINTS: [(&str, &str); 34] = [
 /// Words before a text that is none of a few: the likeliest of them is meant.
 const WORDS: [(&str, &[&str]); 4] = [
     ("unknown machine type ", &["controlplane", "worker", "init"]),
-    (
-        "invalid bond type ",
-        &[
-            "balance-rr",
-            "active-backup",
-            "balance-xor",
-            "broadcast",
-            "802.3ad",
-            "balance-tlb",
-            "balance-alb",
-        ],
-    ),
+    ("invalid bond type ", &bond::MODES),
     ("unsupported disk type ", &["ssd", "hdd", "nvme", "sd"]),
     ("invalid node address sort algorithm: ", &["v1", "v2"]),
 ];
@@ -170,11 +161,15 @@ mod tests {
             "install disk selector is invalid: unsupported disk type \"floppy\"",
             "write one of ssd, hdd, nvme, sd",
         );
-        check("kubespan link MTU must be at least 1280", HINTS[12].1);
+        check(
+            "kubespan link MTU must be at least 1280",
+            "leave mtu out to have the default of 1420",
+        );
         check(
             "virtual (shared) IP is not allowed on non-controlplane nodes",
-            HINTS[9].1,
+            "give it to control planes only",
         );
+        check("duplicate key slot 1", "give every key a slot of its own");
         assert_eq!(of("proxy image is not valid"), None);
     }
 

@@ -43,6 +43,17 @@ fn node(version: &str, serial: &str) -> pb::NodeConfig {
     }
 }
 
+/// A claimed box, and secrets of its cluster.
+async fn claimed() -> (Bench, MetalClient<Channel>) {
+    let bench = Bench::new().await;
+    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
+    let mut admin = bench.client("admin").await;
+    class(&mut admin, 8).await;
+    make_secrets(&mut admin).await;
+    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
+    (bench, admin)
+}
+
 fn state(config: pb::NodeConfig) -> pb::PutNodeRequest {
     pb::PutNodeRequest {
         config: Some(config),
@@ -93,12 +104,7 @@ async fn planned(
 
 #[tokio::test]
 async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
-    let bench = Bench::new().await;
-    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
-    let mut admin = bench.client("admin").await;
-    class(&mut admin, 8).await;
-    make_secrets(&mut admin).await;
-    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
+    let (bench, mut admin) = claimed().await;
     let old = node("v1.13.9", "b1-D1");
     admin.put_node(state(old.clone())).await.unwrap();
     // Not installed yet: another image is nothing special.
@@ -115,12 +121,8 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
         (newer, "upgrade-not-available", "image_id"),
         (other_disk, "reinstall-not-available", "install_disk"),
     ] {
-        let asked = pb::PlanNodeRequest {
-            config: Some(config.clone()),
-            ..Default::default()
-        };
-        let plan = admin.plan_node(asked).await.unwrap().into_inner();
-        let remark = &plan.remarks[0];
+        let (_, remarks) = planned(&mut admin, config.clone()).await;
+        let remark = &remarks[0];
         assert_eq!(remark.severity(), pb::remark::Severity::Error);
         assert_eq!(remark.what.as_ref().unwrap().reason, reason);
         let refused = admin.put_node(state(config)).await.unwrap_err();
@@ -140,12 +142,7 @@ async fn upgrades_and_reinstalls_are_refused_before_anything_changes() {
 
 #[tokio::test]
 async fn a_plan_says_what_a_change_costs() {
-    let bench = Bench::new().await;
-    bench.free_box("b1", "52:54:00:00:00:01", 16, true).await;
-    let mut admin = bench.client("admin").await;
-    class(&mut admin, 8).await;
-    make_secrets(&mut admin).await;
-    admin.put_claim(put(claim("solo/cp"), "")).await.unwrap();
+    let (bench, mut admin) = claimed().await;
     let old = node("v1.13.9", "b1-D1");
     admin.put_node(state(old.clone())).await.unwrap();
     write(&bench).await;
