@@ -11,7 +11,6 @@ use talos::diff::{ChangeClass, Diff, diff};
 use talos::secrets::Bundle;
 use talos::version::{Generator, TalosVersion};
 
-use super::nodes::installs;
 use super::status::{ApiError, Story};
 use crate::store::{Doc, Record, StoreError};
 use crate::talos::{NodeState, status, version_of};
@@ -123,6 +122,11 @@ fn weighed(found: &Diff, old: &pb::NodeConfig, new: &pb::NodeConfig) -> Effect {
         places: decisive().take(PLACES).map(place).collect(),
         attribute,
     }
+}
+
+/// Is an install still ahead? Once something was written, the claim's own content is on the disks.
+pub(super) fn installs(record: &Record) -> bool {
+    record.machine.written.is_empty() && !matches!(record.machine.phase, Phase::Running(_))
 }
 
 impl Effect {

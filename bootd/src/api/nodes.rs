@@ -9,7 +9,7 @@ use metal_proto::metal::v1 as pb;
 use prost::Message as _;
 use talos::secrets::{Bundle, system_entropy};
 
-use super::changes::{Effect, consequence};
+use super::changes::{Effect, consequence, installs};
 use super::status::{ApiError, Story, no_such};
 use super::words::name;
 use super::{Api, machine};
@@ -454,11 +454,6 @@ fn node_id(config: &pb::NodeConfig) -> Result<String, ApiError> {
 fn has_live_claim(record: &Record) -> bool {
     let claim = record.machine.claim.as_ref();
     claim.is_some_and(|c| c.hold == Hold::Held)
-}
-
-/// Is an install still ahead? Once something was written, the claim's own content is on the disks.
-pub(super) fn installs(record: &Record) -> bool {
-    record.machine.written.is_empty() && !matches!(record.machine.phase, Phase::Running(_))
 }
 
 fn target(t: &pb::WipeTarget) -> Option<Target> {

@@ -7,7 +7,7 @@ use metal_proto::metal::v1::{ClusterFacts, ErrorDetail, Network, NodeConfig, Rol
 use talos::config::{self, Cni, Endpoint, Install, Toggle};
 use talos::layer::{self, Layer, LayerFault, Vip};
 
-use super::render::detail;
+use super::refusal::refusal;
 
 /// All arguments of a node.
 pub(super) fn layer(node: &NodeConfig, install: Install) -> Result<Layer, ErrorDetail> {
@@ -16,7 +16,7 @@ pub(super) fn layer(node: &NodeConfig, install: Install) -> Result<Layer, ErrorD
         Role::Worker => config::Role::Worker,
         Role::Unspecified => {
             let why = "A node is a controlplane or a worker.";
-            return Err(detail("bad-role", "The role is missing", why, "role"));
+            return Err(refusal("bad-role", "The role is missing", why, "role"));
         }
     };
     let mut out = layer::Node::new(role);
@@ -36,7 +36,7 @@ pub(super) fn layer(node: &NodeConfig, install: Install) -> Result<Layer, ErrorD
 fn cluster(facts: ClusterFacts) -> Result<layer::Cluster, ErrorDetail> {
     let endpoint = Endpoint::parse(&facts.endpoint).map_err(|e| {
         let at = "cluster.endpoint";
-        detail(
+        refusal(
             "bad-endpoint",
             "The endpoint cannot be used",
             &e.to_string(),
@@ -49,7 +49,7 @@ fn cluster(facts: ClusterFacts) -> Result<layer::Cluster, ErrorDetail> {
         "none" => Cni::None,
         other => {
             let why = format!("`{other}` is neither flannel nor none.");
-            return Err(detail(
+            return Err(refusal(
                 "bad-cni",
                 "The CNI is not known",
                 &why,

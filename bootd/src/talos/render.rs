@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use super::arguments;
 use super::disks;
+use super::refusal::{Refused, refusal};
 use super::state::{Pins, version_of};
 use bootd_core::lifecycle::hardware::Hardware;
 use metal_proto::metal::v1::{ErrorDetail, NodeConfig, WipeTarget};
@@ -40,9 +41,6 @@ pub struct Rendered {
     /// What its install will destroy.
     pub targets: Vec<WipeTarget>,
 }
-
-/// Errors of one rendering; at least one.
-pub type Refused = Vec<ErrorDetail>;
 
 /// So many broken rules are told at once.
 const VIOLATIONS: usize = 16;
@@ -133,7 +131,7 @@ fn unrendered(error: &LayerError) -> Refused {
         LayerError::Arguments(faults) => faults
             .iter()
             .map(|fault| {
-                detail(
+                refusal(
                     "config-refused",
                     "The machine config cannot be generated",
                     &fault.to_string(),
@@ -141,7 +139,7 @@ fn unrendered(error: &LayerError) -> Refused {
                 )
             })
             .collect(),
-        LayerError::Generate(_) | LayerError::Patch(_) => one(detail(
+        LayerError::Generate(_) | LayerError::Patch(_) => one(refusal(
             "config-refused",
             "The machine config cannot be generated",
             &error.to_string(),
@@ -158,7 +156,7 @@ fn refused_patch(why: &str, error: &PatchError, attribute: &str) -> ErrorDetail 
     };
     ErrorDetail {
         hint: hint.into(),
-        ..detail("patch-refused", "A patch cannot be applied", why, attribute)
+        ..refusal("patch-refused", "A patch cannot be applied", why, attribute)
     }
 }
 
@@ -184,7 +182,7 @@ fn violation(found: &Violation, patches: &[(String, String)]) -> ErrorDetail {
         .join(" ");
     ErrorDetail {
         hint: found.hint.clone().unwrap_or_default(),
-        ..detail(
+        ..refusal(
             "config-invalid",
             "The machine config is not valid",
             &format!("{place}{subject}: {}", found.reason),
@@ -194,23 +192,12 @@ fn violation(found: &Violation, patches: &[(String, String)]) -> ErrorDetail {
 }
 
 fn invalid(why: &str) -> ErrorDetail {
-    detail(
+    refusal(
         "config-invalid",
         "The machine config is not valid",
         why,
         "patches",
     )
-}
-
-/// A refusal without a hint.
-pub(super) fn detail(reason: &str, summary: &str, detail: &str, attribute: &str) -> ErrorDetail {
-    ErrorDetail {
-        reason: reason.into(),
-        summary: summary.into(),
-        detail: detail.into(),
-        hint: String::new(),
-        attribute: attribute.into(),
-    }
 }
 
 #[cfg(test)]
